@@ -1,0 +1,1 @@
+"""Plain values and the decisions over them: no I/O, no asyncio, no clock."""

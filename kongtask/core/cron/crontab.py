@@ -1,0 +1,255 @@
+"""Reading crontabs: Graphile Worker's grammar, each mistake named with its line and column.
+
+It refuses what that grammar has not: names of months and days, macros such as @daily, time zones,
+seconds. All times are UTC. The first mistake ends the reading.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import json5
+
+from kongtask.core.cron.cron_options import LineOptions, parse_options
+from kongtask.core.cron.fields import FIELDS, CrontabFault, clipped, expand
+from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
+from kongtask.core.task_spec import TaskSpec, check_job
+from kongtask.errors import ConfigurationError, InvalidJob
+
+MAX_CRON_IDENTIFIER = 512
+"""Characters of an identifier; longer ones might not fit into the index that keeps them apart."""
+
+_TASK = re.compile(r"[A-Za-z_][A-Za-z0-9_:/-]*")
+_MACROS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_EXAMPLE = "write for example `30 4 * * 1 send_report ?fill=1d {to: 'all'}`"
+
+
+class CrontabError(ConfigurationError):
+    """A recurring job is written wrongly.
+
+    `line` and `column` count from 1; for items given one by one, `line` is the item's place.
+    `excerpt` shows the text with a caret under the mistake.
+    """
+
+    def __init__(self, place: str, line: int, column: int, message: str, source: str) -> None:
+        super().__init__(f"{place}, column {column}: {message}")
+        self.line = line
+        self.column = column
+        blank = re.sub(r"[^\t]", " ", source[: column - 1])
+        self.excerpt = f"{source}\n{blank}^"
+
+
+def parse_crontab(text: str) -> tuple[ParsedCronItem, ...]:
+    """Read a crontab file's text; raises `CrontabError` at its first mistake.
+
+    >>> parse_crontab("0 4 * * *  send_report  ?max=3")[0].hours
+    (4,)
+    >>> parse_crontab("61 * * * * send_report")
+    Traceback (most recent call last):
+    kongtask.core.cron.crontab.CrontabError: crontab line 1, column 1: minute 61 is out of range \
+0-59: write a number from 0 to 59
+    """
+    items: dict[str, ParsedCronItem] = {}
+    for number, line in enumerate(re.split(r"\r?\n", text.removeprefix("\ufeff")), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            item = _parse_line(line, items)
+        except CrontabFault as fault:
+            place, column = f"crontab line {number}", fault.offset + 1
+            raise CrontabError(place, number, column, str(fault), line) from fault
+        items[item.identifier] = item
+    return tuple(items.values())
+
+
+def parse_cron_items(items: Iterable[CronItem]) -> tuple[ParsedCronItem, ...]:
+    """Check recurring jobs and write out their times; raises `CrontabError` at the first mistake.
+
+    >>> parse_cron_items([CronItem(task="send_report", match="*/30 4 * * *")])[0].minutes
+    (0, 30)
+    """
+    parsed: dict[str, ParsedCronItem] = {}
+    for number, item in enumerate(items, 1):
+        try:
+            one = _parse_item(item, parsed)
+        except CrontabFault as fault:
+            place, column = f"cron item {number} ({clipped(item.task)})", fault.offset + 1
+            raise CrontabError(place, number, column, str(fault), str(item.match)) from fault
+        parsed[one.identifier] = one
+    return tuple(parsed.values())
+
+
+def _parse_line(line: str, before: Mapping[str, ParsedCronItem]) -> ParsedCronItem:
+    words = list(re.finditer(r"\S+", line))
+    _check_words(words)
+    task = words[5]
+    times = _times(words[:5])
+    _check_task(task)
+    extra, payload_at = LineOptions(), len(line)
+    if len(words) > 6:
+        payload_at = words[6].start()
+        if words[6][0].startswith("?"):
+            extra = parse_options(words[6][0][1:], payload_at + 1)
+            payload_at = words[7].start() if len(words) > 7 else len(line)
+    item = _item(task[0], times, extra, _payload(line[payload_at:].rstrip(), payload_at))
+    _check_item(item, before, extra.identifier_offset or task.start())
+    return item
+
+
+def _parse_item(item: CronItem, before: Mapping[str, ParsedCronItem]) -> ParsedCronItem:
+    if not isinstance(item.match, str):
+        raise CrontabFault(0, f"match must be text of five fields, got {item.match!r}: {_EXAMPLE}")
+    words = list(re.finditer(r"\S+", item.match))
+    if len(words) != len(FIELDS):
+        raise CrontabFault(
+            0, f"match {clipped(item.match)} has {len(words)} fields: write minute, hour, "
+            "day of month, month and day of week, such as `0 4 * * *`",
+        )  # fmt: skip
+    payload = item.payload if item.payload is not None else {}
+    if not isinstance(payload, Mapping):
+        raise CrontabFault(
+            0, f"payload must be a mapping, got {type(payload).__name__}: use a dict"
+        )
+    extra = LineOptions(identifier=item.identifier, options=item.options)
+    parsed = _item(item.task, _times(words), extra, _plain_json(dict(payload), 0))
+    _check_item(parsed, before, 0)
+    return parsed
+
+
+def _times(words: Sequence[re.Match[str]]) -> list[tuple[int, ...]]:
+    pairs = zip(FIELDS, words, strict=True)
+    return [expand(field, word[0], word.start()) for field, word in pairs]
+
+
+def _item(
+    task: str, times: Sequence[tuple[int, ...]], extra: LineOptions, payload: dict[str, Any]
+) -> ParsedCronItem:
+    minutes, hours, dates, months, dows = times
+    return ParsedCronItem(
+        task=task,
+        identifier=task if extra.identifier is None else extra.identifier,
+        minutes=minutes, hours=hours, dates=dates, months=months, dows=dows,
+        payload=payload, options=extra.options,
+    )  # fmt: skip
+
+
+def _check_words(words: list[re.Match[str]]) -> None:
+    first = words[0]
+    if first[0].startswith("@"):
+        fields = _MACROS.get(first[0].lower(), "0 0 * * *")
+        raise CrontabFault(
+            first.start(), f"macros such as {clipped(first[0])} are not supported: write `{fields}`"
+        )
+    if re.match(r"[A-Za-z_]+=", first[0]):
+        raise CrontabFault(
+            first.start(),
+            f"settings such as {clipped(first[0])} are not supported: remove the line; "
+            "all times are UTC",
+        )
+    if len(words) <= len(FIELDS):
+        raise CrontabFault(
+            first.start(),
+            f"a line has five time fields and a task, here are {len(words)} words: {_EXAMPLE}",
+        )
+
+
+def _check_task(word: re.Match[str]) -> None:
+    if not _TASK.fullmatch(word[0]):
+        raise CrontabFault(
+            word.start(),
+            f"{clipped(word[0])} cannot name a task: after five time fields (there are no seconds "
+            "and no years) write a letter or _, then letters, digits, _ : / and -, then a space",
+        )
+
+
+def _payload(text: str, offset: int) -> dict[str, Any]:
+    if not text:
+        return {}
+    if not text.startswith("{"):
+        raise CrontabFault(
+            offset,
+            f"{clipped(text.split()[0])} is not understood: after the task write nothing but "
+            "?options without spaces, then a payload in {}",
+        )
+    if not text.endswith("}"):
+        raise CrontabFault(
+            offset + len(text) - 1,
+            "the payload does not end with }: finish it on this line and write nothing after it",
+        )
+    return _plain_json(_json5(text, offset), offset)
+
+
+def _json5(text: str, offset: int) -> dict[str, Any]:
+    try:
+        return json5.loads(text)  # type: ignore[no-any-return]
+    except RecursionError as error:
+        raise CrontabFault(offset, "the payload is nested too deeply: make it flatter") from error
+    except ValueError as error:
+        found = re.search(r":1 (.*) at column ([0-9]+)$", str(error))
+        detail, column = (found[1], int(found[2])) if found else (str(error), 1)
+        raise CrontabFault(
+            offset + column - 1, f"the payload is not JSON5 ({detail}): correct it here or before"
+        ) from error
+
+
+def _plain_json(payload: dict[str, Any], offset: int) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(payload, allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CrontabFault(
+            offset, f"the payload cannot be stored as JSON ({error}): use objects, lists, text, "
+            "finite numbers, booleans and null",
+        ) from error  # fmt: skip
+
+
+def _check_item(item: ParsedCronItem, before: Mapping[str, ParsedCronItem], offset: int) -> None:
+    options = item.options
+    try:
+        check_job(item.task, _spec(options))
+    except InvalidJob as error:
+        raise CrontabFault(offset, f"{error}: correct the option") from error
+    _check_identifier(item.identifier, offset)
+    if any("\0" in text for text in (item.task, options.queue_name, options.job_key) if text):
+        raise CrontabFault(offset, "a name contains a NUL character: remove it")
+    if not isinstance(options.backfill_period, timedelta) or options.backfill_period < timedelta(0):
+        raise CrontabFault(
+            offset, f"backfill_period must be a timedelta of 0 or more, "
+            f"got {options.backfill_period!r}: use timedelta(0) for none",
+        )  # fmt: skip
+    if item.identifier in before:
+        raise CrontabFault(
+            offset,
+            f"identifier {clipped(item.identifier)} is given twice: "
+            "tell the items apart with ?id= in a crontab, with identifier= in Python",
+        )
+
+
+def _check_identifier(identifier: str, offset: int) -> None:
+    fits = isinstance(identifier, str) and 1 <= len(identifier) <= MAX_CRON_IDENTIFIER
+    if not fits or "\0" in identifier:
+        raise CrontabFault(
+            offset, f"identifier must have 1 to {MAX_CRON_IDENTIFIER} characters and no NUL, "
+            f"got {clipped(str(identifier))}: choose another",
+        )  # fmt: skip
+
+
+def _spec(options: CronItemOptions) -> TaskSpec:
+    return TaskSpec(
+        queue_name=options.queue_name,
+        priority=options.priority,
+        max_attempts=options.max_attempts,
+        job_key=options.job_key,
+        job_key_mode=options.job_key_mode,
+    )

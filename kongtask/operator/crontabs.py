@@ -1,0 +1,86 @@
+"""Follows the crontabs of pools: reads them, and tells which of their jobs are due.
+
+A crontab that cannot be read changes nothing: the one before it is followed on. What was missed
+stands in the database, so that another operator may go on where this one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from kongtask.core.cron import (
+    RESTART_GRACE,
+    CrontabError,
+    ParsedCronItem,
+    Tick,
+    backfill_ticks,
+    next_due,
+    parse_crontab,
+    ticks_owed,
+)
+from kongtask.operator.model import CronState, Pool, PoolKey, Problem
+from kongtask.postgres.crontabs import CrontabStore
+from kongtask.postgres.queue_watcher import Session, single_connection_pool
+
+TICKS_PER_PASS = 100
+"""How many minutes are made up for in one pass, so that scaling does not wait for a long past."""
+
+Items = tuple[ParsedCronItem, ...]
+
+
+class Crontabs:
+    """The crontabs that are followed, one a pool."""
+
+    def __init__(self) -> None:
+        self._valid: dict[PoolKey, tuple[str, Items]] = {}
+
+    def forget(self, key: PoolKey) -> None:
+        """Drop the crontab of a pool that is gone."""
+        self._valid.pop(key, None)
+
+    def read(self, pool: Pool) -> tuple[Items, Problem | None]:
+        """Return the items to follow, and why they are not those of the spec if they are not."""
+        text = pool.spec.crontab or ""
+        known = self._valid.get(pool.key)
+        if known is not None and known[0] == text:
+            return known[1], None
+        try:
+            items = parse_crontab(text)
+        except CrontabError as error:
+            before = () if known is None else known[1]
+            return before, Problem(reason="ParseError", message=str(error))
+        self._valid[pool.key] = (text, items)
+        return items, None
+
+    def state(self, pool: Pool) -> CronState:
+        """Return what the crontab says by itself, nothing due."""
+        items, problem = self.read(pool)
+        return CronState(entries=len(items), problem=problem)
+
+    async def observe(self, session: Session, pool: Pool, now: datetime) -> CronState:
+        """Return what is due and what comes next; makes new items known to the database."""
+        items, problem = self.read(pool)
+        if not items:
+            return CronState(problem=problem)
+        store = _store(session, pool)
+        known = await store.known()
+        unknown = [item.identifier for item in items if item.identifier not in known]
+        if unknown:
+            await store.register(unknown, now)
+        owed = ticks_owed(items, known, now)
+        missed = backfill_ticks(items, known, now - RESTART_GRACE)
+        due = sorted([*missed, *owed], key=lambda tick: tick.timestamp)[:TICKS_PER_PASS]
+        return CronState(
+            entries=len(items), due=tuple(due), next_at=next_due(items, now), problem=problem
+        )
+
+    async def enqueue(self, session: Session, pool: Pool, ticks: Sequence[Tick]) -> None:
+        """Add the jobs of these moments, the earliest first, each exactly once."""
+        store = _store(session, pool)
+        for tick in ticks:
+            await store.enqueue(tick)
+
+
+def _store(session: Session, pool: Pool) -> CrontabStore:
+    return CrontabStore(single_connection_pool(session), pool.spec.schema)

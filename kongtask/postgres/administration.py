@@ -1,0 +1,70 @@
+"""What people do to jobs by hand: finish, fail, move, remove, unlock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from kongtask.core.job import Job
+from kongtask.postgres.records import job_from_record, translated_statement
+from kongtask.postgres.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescheduleSpec:
+    """What to change about jobs; None leaves a column alone, zero is a value.
+
+    run_at: not before this moment (aware). priority: lower runs first. attempts: how many count as
+    spent; 0 revives a job that failed for good. max_attempts: at least 1.
+
+    >>> RescheduleSpec(attempts=0).attempts
+    0
+    """
+
+    run_at: datetime | None = None
+    priority: int | None = None
+    attempts: int | None = None
+    max_attempts: int | None = None
+
+
+class JobAdministration:
+    """The job table of one schema, as its operators see it."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], schema: str) -> None:
+        self._pool = pool
+        self._schema = schema
+
+    async def complete_jobs(self, job_ids: Sequence[int]) -> list[Job]:
+        """Delete jobs as done; return those that were not running."""
+        return await self._jobs("admin_complete_jobs", list(job_ids))
+
+    async def permanently_fail_jobs(
+        self, job_ids: Sequence[int], reason: str | None = None
+    ) -> list[Job]:
+        """Fail jobs for good; return those that were not running."""
+        return await self._jobs("admin_fail_jobs", list(job_ids), reason)
+
+    async def reschedule_jobs(self, job_ids: Sequence[int], spec: RescheduleSpec) -> list[Job]:
+        """Change when and how jobs run; return those that were not running."""
+        return await self._jobs(
+            "admin_reschedule_jobs",
+            list(job_ids), spec.run_at, spec.priority, spec.attempts, spec.max_attempts,
+        )  # fmt: skip
+
+    async def remove_job(self, job_key: str) -> Job | None:
+        """Remove the job with this key, or None; one that runs loses its further attempts."""
+        jobs = await self._jobs("admin_remove_job", job_key)
+        return jobs[0] if jobs else None
+
+    async def force_unlock_workers(self, pool_ids: Sequence[str]) -> None:
+        """Unlock everything these pools hold; only right when they are dead."""
+        await self._jobs("admin_force_unlock", list(pool_ids))
+
+    async def _jobs(self, name: str, *arguments: object) -> list[Job]:
+        with translated_statement(self._schema):
+            rows = await self._pool.fetch(statement(name, self._schema), *arguments)
+        return [job_from_record(row) for row in rows if row.get("id") is not None]

@@ -1,0 +1,108 @@
+"""What a pool of workers does to the job table: fetch, complete, fail, return, say it lives.
+
+Every statement is for many jobs. Completing and failing change only rows this pool still holds;
+what was taken from it in the meantime is reported, not overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from kongtask.core.job import Job
+from kongtask.postgres.records import job_from_record, storable_text, translated_statement
+from kongtask.postgres.session import Session
+from kongtask.postgres.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolIdentity:
+    """Who holds the locks: the text in locked_by, and what the heartbeat tells of its owner."""
+
+    pool_id: str
+    host: str
+    concurrency: int
+    tasks: tuple[str, ...]
+
+
+class JobStore:
+    """The job table of one schema, as one pool of workers sees it."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity
+    ) -> None:
+        self._schema = schema
+        self._identity = identity
+        self._pool = pool
+        self._reads = Session(pool, schema)
+        self._writes = Session(pool, schema)
+        self._task_names: dict[int, str] = {}
+
+    async def register_tasks(self) -> None:
+        """Give every task of this pool an id, so that its jobs can be found."""
+        names = list(self._identity.tasks)
+        await self._reads.fetch(statement("register_tasks", self._schema), names)
+        rows = await self._reads.fetch(statement("read_tasks", self._schema), names)
+        self._task_names = {row["id"]: row["identifier"] for row in rows}
+
+    async def fetch(self, limit: int, forbidden_flags: Sequence[str]) -> list[Job]:
+        """Lock up to `limit` due jobs and return them in the order they should run."""
+        rows = await self._reads.fetch(
+            statement("fetch_jobs", self._schema),
+            self._identity.pool_id,
+            list(self._task_names),
+            limit,
+            list(forbidden_flags) or None,
+        )
+        names = self._task_names
+        jobs = [job_from_record(row, task_identifier=names[row["task_id"]]) for row in rows]
+        jobs.sort(key=lambda job: (job.priority, job.run_at, job.id))
+        return jobs
+
+    async def complete(self, job_ids: Sequence[int]) -> set[int]:
+        """Delete jobs that succeeded; return the ids this pool still held."""
+        return await self._write("complete_jobs", list(job_ids))
+
+    async def fail(self, errors: Sequence[tuple[int, str]]) -> set[int]:
+        """Record failed runs as (job id, error text); return the ids this pool still held."""
+        ids = [job_id for job_id, _ in errors]
+        return await self._write("fail_jobs", ids, [storable_text(text) for _, text in errors])
+
+    async def give_back(self, job_ids: Sequence[int]) -> set[int]:
+        """Unlock jobs that were not run, with their attempt; return the ids still held."""
+        return await self._write("return_jobs", list(job_ids))
+
+    async def beat(self, silence: timedelta) -> dict[str, int]:
+        """Renew this pool's heartbeat and free what dead pools hold.
+
+        A pool is dead when it has not beaten for `silence` by the database's clock; locks of
+        Graphile Worker, which does not beat, are freed after its own four hours. Returns how many
+        jobs were freed of which pool.
+        """
+        me = self._identity
+        with translated_statement(self._schema):
+            rows = await self._pool.fetch(
+                statement("beat", self._schema),
+                me.pool_id, me.host, me.concurrency, list(me.tasks), silence,
+            )  # fmt: skip
+        return {row["pool_id"]: row["jobs"] for row in rows}
+
+    async def close(self) -> None:
+        """Forget the heartbeat and give the connections back."""
+        await self._writes.fetch(statement("forget_pool", self._schema), self._identity.pool_id)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Give the connections back and leave the heartbeat to run out."""
+        await self._reads.close()
+        await self._writes.close()
+
+    async def _write(self, name: str, ids: list[int], *more: object) -> set[int]:
+        rows = await self._writes.fetch(
+            statement(name, self._schema), self._identity.pool_id, ids, *more
+        )
+        return {row["id"] for row in rows}

@@ -1,0 +1,141 @@
+"""Opening connections, and turning what Postgres says into errors that name the way out.
+
+It refuses to show a password: messages name host, port, database and user only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from kongtask.errors import ConfigurationError, DatabaseRefused, StoreUnavailable
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds until an attempt to connect is given up."""
+
+LOST: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
+"""What asyncpg raises while the server is away; trying again is right."""
+
+_REFUSALS: dict[type[BaseException], tuple[str, str]] = {
+    asyncpg.InvalidPasswordError: (
+        "AuthenticationFailed",
+        "the server refused the password: correct it in the connection string",
+    ),
+    asyncpg.InvalidAuthorizationSpecificationError: (
+        "AuthenticationFailed",
+        "the server does not let this user in: check the user's name and pg_hba.conf",
+    ),
+    asyncpg.InvalidCatalogNameError: (
+        "DatabaseNotFound",
+        "the database does not exist: create it, or correct its name in the connection string",
+    ),
+    asyncpg.InsufficientPrivilegeError: (
+        "PermissionDenied",
+        "the role may not do this: connect as the owner of the schema",
+    ),
+}
+
+
+def describe(dsn: str) -> str:
+    """Name the server of a connection string without its secrets.
+
+    >>> describe("postgres://me:secret@db:5433/shop?password=x")
+    'me@db:5433/shop'
+    """
+    try:
+        parts = urlsplit(dsn)
+        host, port = parts.hostname or "localhost", parts.port or 5432
+    except ValueError:
+        return "the connection string"
+    user = f"{unquote(parts.username)}@" if parts.username else ""
+    return f"{user}{host}:{port}{parts.path}"
+
+
+def check_dsn(dsn: str) -> None:
+    """Raise `ConfigurationError` when the text cannot be a connection string."""
+    way_out = "write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    if not dsn.strip():
+        raise ConfigurationError(f"the connection string is empty: {way_out}")
+    try:
+        parts = urlsplit(dsn)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the connection string is not a URL: {way_out}") from error
+    if parts.scheme not in ("postgres", "postgresql"):
+        given = f"{parts.scheme}://" if parts.scheme and "://" in dsn else "no scheme"
+        raise ConfigurationError(f"the connection string begins with {given}: {way_out}")
+
+
+@asynccontextmanager
+async def translated(dsn: str) -> AsyncIterator[None]:
+    """Turn what connecting can raise into `ConfigurationError` or `StoreUnavailable`."""
+    try:
+        yield
+    except tuple(_REFUSALS) as error:
+        reason, way_out = _REFUSALS[
+            next(kind for kind in _REFUSALS if isinstance(error, kind))
+        ]
+        raise DatabaseRefused(f"{describe(dsn)}: {way_out}", reason=reason) from error
+    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        raise ConfigurationError(
+            f"{describe(dsn)}: the connection string cannot be used: check each of its parts"
+        ) from error
+    except LOST as error:
+        detail = "timed out" if isinstance(error, TimeoutError) else _plain(error)
+        raise StoreUnavailable(
+            f"{describe(dsn)}: cannot reach PostgreSQL ({detail}): "
+            "check that the server runs and that host and port are right"
+        ) from error
+
+
+async def connect(dsn: str, *, application_name: str = "kongtask") -> asyncpg.Connection[Any]:
+    """Open one connection; raises `ConfigurationError` or `StoreUnavailable`."""
+    check_dsn(dsn)
+    async with translated(dsn):
+        return await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT,
+            server_settings={"application_name": application_name},
+        )
+
+
+async def open_pool(
+    dsn: str, *, max_size: int = 10, application_name: str = "kongtask"
+) -> asyncpg.Pool[Any]:
+    """Open a pool of at most `max_size` connections; raises as `connect` does."""
+    check_dsn(dsn)
+    async with translated(dsn):
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            timeout=CONNECT_TIMEOUT,
+            server_settings={"application_name": application_name},
+        )
+
+
+async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:
+    """Close the pool's connections, by force when they are still in use after `patience` s."""
+    try:
+        await asyncio.wait_for(pool.close(), patience)
+    except TimeoutError:
+        pool.terminate()
+
+
+def _plain(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

@@ -1,0 +1,83 @@
+"""From rows to jobs, and from what Postgres refuses to the errors that the package promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+
+from kongtask.core.job import Job
+from kongtask.errors import (
+    ConfigurationError,
+    InvalidJob,
+    InvalidJobKeyMode,
+    InvalidMaxAttempts,
+    JobKeyTooLong,
+    QueueNameTooLong,
+    StoreUnavailable,
+    TaskIdentifierTooLong,
+)
+from kongtask.postgres.pool import LOST
+
+_BY_CONSTRAINT: dict[str, type[InvalidJob]] = {
+    "tasks_identifier_check": TaskIdentifierTooLong,
+    "job_queues_queue_name_check": QueueNameTooLong,
+    "jobs_key_check": JobKeyTooLong,
+    "jobs_max_attempts_check": InvalidMaxAttempts,
+}
+
+_SCHEMA_MISSING = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedObjectError,
+)
+
+
+def job_from_record(
+    record: Any, *, task_identifier: str | None = None, queue_name: str | None = None
+) -> Job:
+    """Make a job of a row; the names may come from the caller when the row has none."""
+    row = dict(record)
+    row.pop("task_id", None)
+    flags = row.pop("flags_json")
+    if task_identifier is not None:
+        row["task_identifier"] = task_identifier
+        row.setdefault("queue_name", queue_name)
+    return Job(flags=() if flags is None else tuple(sorted(json.loads(flags))), **row)
+
+
+def storable_text(text: str) -> str:
+    """Return the text without what a Postgres text cannot hold: NUL and lone surrogates.
+
+    >>> storable_text("a\\0b")
+    'a\\\\x00b'
+    """
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def translated_statement(schema: str) -> Iterator[None]:
+    """Turn what a statement can raise into the package's errors; the rest passes through."""
+    try:
+        yield
+    except asyncpg.CheckViolationError as error:
+        kind = _BY_CONSTRAINT.get(error.constraint_name or "", InvalidJob)
+        raise kind(error.args[0]) from error
+    except asyncpg.NumericValueOutOfRangeError as error:
+        raise InvalidJob(f"a number is too large for its column: {error}") from error
+    except _SCHEMA_MISSING as error:
+        raise ConfigurationError(
+            f'schema "{schema}" does not hold the tables of this version ({error}): '
+            f"run `kongtask migrate -s {schema}`"
+        ) from error
+    except LOST as error:
+        raise StoreUnavailable(f"the connection to PostgreSQL was lost: {error}") from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == "GWBKM":
+            raise InvalidJobKeyMode(str(error)) from error
+        raise

@@ -1,0 +1,47 @@
+"""The SQL of the package, read from files. No statement is written inside Python.
+
+`sql/` stands at the top of the checkout and inside the installed wheel.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from kongtask.errors import ConfigurationError
+
+DEFAULT_SCHEMA = "graphile_worker"
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@cache
+def sql_folder() -> Path:
+    """Return the folder of the SQL files: in the wheel, else in the checkout."""
+    installed = _PACKAGE / "sql"
+    return installed if installed.is_dir() else _PACKAGE.parent / "sql"
+
+
+def quote_schema(schema: str) -> str:
+    """Return the schema's name as a quoted SQL identifier.
+
+    >>> quote_schema('odd"name')
+    '"odd""name"'
+    """
+    if not schema or "\0" in schema or len(schema.encode()) > 63:
+        raise ConfigurationError(
+            f"schema must have 1 to 63 bytes and no NUL, got {schema[:80]!r}: choose a shorter name"
+        )
+    return '"' + schema.replace('"', '""') + '"'
+
+
+@cache
+def statement(name: str, schema: str) -> str:
+    """Return the statement in `sql/queries/<name>.sql` for one schema.
+
+    Comment lines are dropped, so that what reaches the server is the statement alone.
+    """
+    text = (sql_folder() / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+    text = re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip()
+    return text.replace("{schema}", quote_schema(schema))

@@ -1,0 +1,16 @@
+-- Delete jobs that succeeded and free their queues, if this pool still holds them.
+-- $1 text      pool id
+-- $2 bigint[]  job ids
+-- returns      the ids that were deleted; a missing one was no longer this pool's
+with done as (
+    delete from {schema}._private_jobs as jobs
+    where jobs.id = any ($2::bigint[]) and jobs.locked_by = $1::text
+    returning jobs.id, jobs.job_queue_id
+),
+freed as (
+    update {schema}._private_job_queues as queues
+    set locked_by = null, locked_at = null
+    from done
+    where queues.id = done.job_queue_id and queues.locked_by = $1::text
+)
+select id from done

@@ -1,0 +1,17 @@
+-- Give back jobs that were fetched and not run, with their attempt, and free their queues.
+-- $1 text      pool id
+-- $2 bigint[]  job ids
+-- returns      the ids that were given back; a missing one was no longer this pool's
+with returned as (
+    update {schema}._private_jobs as jobs
+    set attempts = greatest(0, jobs.attempts - 1), locked_by = null, locked_at = null
+    where jobs.id = any ($2::bigint[]) and jobs.locked_by = $1::text
+    returning jobs.id, jobs.job_queue_id
+),
+freed as (
+    update {schema}._private_job_queues as queues
+    set locked_by = null, locked_at = null
+    from returned
+    where queues.id = returned.job_queue_id and queues.locked_by = $1::text
+)
+select id from returned
