@@ -1,7 +1,7 @@
 """The one exception tree of the package; nothing here knows where a failure came from.
 
     KongTaskError
-    ├── ConfigurationError      settings, crontab text, manifest, connection string: the user can fix it
+    ├── ConfigurationError      settings, crontab, manifest, connection string: the user can fix it
     │   ├── DatabaseRefused     the server answered and said no: password, role, database name
     │   └── SchemaTooNew        the schema was migrated further than this version understands
     │       └── SchemaForeign   the schema was made by another tool, or by one too old to upgrade
@@ -10,7 +10,8 @@
     │   └── InvalidMaxAttempts, InvalidJobKeyMode
     ├── TaskNotFound            a job names a task that this worker does not have
     ├── StoreUnavailable        Postgres cannot be reached or was lost; trying again is right
-    └── ClusterUnavailable      the same for the Kubernetes API
+    ├── ClusterUnavailable      the same for the Kubernetes API
+    └── ShutdownTimeout         jobs were still running when patience ended; `.jobs` says which
 
 Foreign errors become one of these at the door they came through, with the original as cause. An
 exception of a user's own task is never wrapped: it becomes an outcome.
@@ -18,7 +19,11 @@ exception of a user's own task is never wrapped: it becomes an outcome.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from kongtask.core.job import Job
 
 
 class KongTaskError(Exception):
@@ -112,3 +117,16 @@ class StoreUnavailable(KongTaskError):
 
 class ClusterUnavailable(KongTaskError):
     """The Kubernetes API cannot be reached or was lost; trying again is right."""
+
+
+class ShutdownTimeout(KongTaskError):
+    """Jobs were still running when patience ended; they were cut off and given back."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        names = ", ".join(f"{job.task_identifier} (job {job.id})" for job in jobs[:10])
+        more = f" and {len(jobs) - 10} more" if len(jobs) > 10 else ""
+        super().__init__(
+            f"{len(jobs)} jobs were cut off and given back: {names}{more}; "
+            "give them more time with a longer drain timeout"
+        )
+        self.jobs = tuple(jobs)

@@ -64,6 +64,12 @@ class JobAdministration:
         """Unlock everything these pools hold; only right when they are dead."""
         await self._jobs("admin_force_unlock", list(pool_ids))
 
+    async def known_tasks(self) -> list[str]:
+        """Return the task identifiers that workers have announced or jobs were added for."""
+        with translated_statement(self._schema):
+            rows = await self._pool.fetch(statement("known_tasks", self._schema))
+        return [row["identifier"] for row in rows]
+
     async def _jobs(self, name: str, *arguments: object) -> list[Job]:
         with translated_statement(self._schema):
             rows = await self._pool.fetch(statement(name, self._schema), *arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -20,8 +20,8 @@ from kongtask.postgres.records import job_from_record, translated_statement
 from kongtask.postgres.statements import statement
 from kongtask.tracing import TraceContext, Tracing
 
-Executor = asyncpg.Pool[Any] | asyncpg.Connection[Any] | Any
-"""A pool, or a connection that may be inside a transaction."""
+Executor: TypeAlias = Any
+"""An asyncpg pool, or a connection that may be inside a transaction."""
 
 NewJob = tuple[str, object, TaskSpec | None]
 """A task identifier, a payload and its options."""
@@ -44,9 +44,7 @@ def payload_text(payload: object, position: int | None = None) -> str:
 class JobQueue:
     """The door through which jobs enter one schema."""
 
-    def __init__(
-        self, executor: Executor, schema: str, tracing: Tracing | None = None
-    ) -> None:
+    def __init__(self, executor: Executor, schema: str, tracing: Tracing | None = None) -> None:
         self._executor = executor
         self.schema = schema
         self._tracing = tracing or Tracing()

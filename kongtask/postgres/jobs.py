@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
-from kongtask.postgres.records import job_from_record, storable_text, translated_statement
+from kongtask.postgres.records import job_from_record, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
 
@@ -32,13 +32,11 @@ class PoolIdentity:
 class JobStore:
     """The job table of one schema, as one pool of workers sees it."""
 
-    def __init__(
-        self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
         self._schema = schema
         self._identity = identity
-        self._pool = pool
-        self._reads = Session(pool, schema)
+        claim = (statement("claim_life", schema), identity.pool_id)
+        self._reads = Session(pool, schema, claim)
         self._writes = Session(pool, schema)
         self._task_names: dict[int, str] = {}
 
@@ -76,19 +74,22 @@ class JobStore:
         """Unlock jobs that were not run, with their attempt; return the ids still held."""
         return await self._write("return_jobs", list(job_ids))
 
-    async def beat(self, silence: timedelta) -> dict[str, int]:
+    async def give_back_unheld(self, held: Sequence[int]) -> set[int]:
+        """Unlock what this pool has locked without knowing; return the ids."""
+        return await self._write("return_unheld", list(held))
+
+    async def beat(self, silence: timedelta | None) -> dict[str, int]:
         """Renew this pool's heartbeat and free what dead pools hold.
 
-        A pool is dead when it has not beaten for `silence` by the database's clock; locks of
-        Graphile Worker, which does not beat, are freed after its own four hours. Returns how many
-        jobs were freed of which pool.
+        A pool is dead when it has not beaten for `silence` by the database's clock and its session
+        is gone; None frees nothing of silent pools. Locks of Graphile Worker, which does not beat,
+        are freed after its own four hours. Returns how many jobs were freed of which pool.
         """
         me = self._identity
-        with translated_statement(self._schema):
-            rows = await self._pool.fetch(
-                statement("beat", self._schema),
-                me.pool_id, me.host, me.concurrency, list(me.tasks), silence,
-            )  # fmt: skip
+        rows = await self._reads.fetch(
+            statement("beat", self._schema),
+            me.pool_id, me.host, me.concurrency, list(me.tasks), silence,
+        )  # fmt: skip
         return {row["pool_id"]: row["jobs"] for row in rows}
 
     async def close(self) -> None:

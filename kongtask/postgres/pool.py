@@ -86,9 +86,7 @@ async def translated(dsn: str) -> AsyncIterator[None]:
     try:
         yield
     except tuple(_REFUSALS) as error:
-        reason, way_out = _REFUSALS[
-            next(kind for kind in _REFUSALS if isinstance(error, kind))
-        ]
+        reason, way_out = _REFUSALS[next(kind for kind in _REFUSALS if isinstance(error, kind))]
         raise DatabaseRefused(f"{describe(dsn)}: {way_out}", reason=reason) from error
     except (ValueError, asyncpg.ClientConfigurationError) as error:
         raise ConfigurationError(

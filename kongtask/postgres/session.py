@@ -16,11 +16,17 @@ from kongtask.postgres.records import translated_statement
 
 
 class Session:
-    """A connection that is taken at its first use and replaced after it broke."""
+    """A connection that is taken at its first use and replaced after it broke.
 
-    def __init__(self, pool: asyncpg.Pool[Any], schema: str) -> None:
+    `opening` is a statement, with its arguments, that each new connection begins with.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], schema: str, opening: tuple[str, ...] | None = None
+    ) -> None:
         self._pool = pool
         self._schema = schema
+        self._opening = opening
         self._connection: Any = None
         self._turn = asyncio.Lock()
 
@@ -30,11 +36,16 @@ class Session:
             with translated_statement(self._schema):
                 try:
                     if self._connection is None:
-                        self._connection = await self._pool.acquire()
+                        await self._take()
                     return await self._connection.fetch(statement, *arguments)  # type: ignore[no-any-return]
                 except LOST:
                     await self._give_back()
                     raise
+
+    async def _take(self) -> None:
+        self._connection = await self._pool.acquire()
+        if self._opening is not None:
+            await self._connection.fetch(*self._opening)
 
     async def close(self) -> None:
         """Give the connection back to its pool. Closing twice is fine."""

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from kongtask.errors import ConfigurationError
+from kongtask.settings import DEFAULT_SCHEMA
 
-DEFAULT_SCHEMA = "graphile_worker"
+__all__ = ["DEFAULT_SCHEMA", "quote_schema", "sql_folder", "statement"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -1,9 +1,11 @@
--- Say that this pool lives, and free what pools that stopped saying so had locked.
+-- Say that this pool lives, and free what pools that stopped saying so had locked. One that is
+-- silent but whose session still stands (see claim_life) lives. Locks of Graphile Worker, which has
+-- no heartbeat, are freed after its own four hours.
 -- $1 text      pool id
 -- $2 text      name of the host or pod
 -- $3 int       concurrency
 -- $4 text[]    task identifiers
--- $5 interval  silence after which a pool counts as dead
+-- $5 interval  silence after which a pool counts as dead; null to free nothing of silent pools
 -- returns      pool_id and number of jobs freed, one row for each dead pool that held any
 with alive as (
     insert into {schema}._kongtask_pools as pools (pool_id, host, concurrency, tasks)
@@ -13,7 +15,18 @@ with alive as (
 dead as (
     select pools.pool_id
     from {schema}._kongtask_pools as pools
-    where pools.heartbeat_at < now() - $5::interval and pools.pool_id <> $1::text
+    where pools.heartbeat_at < now() - $5::interval
+      and pools.pool_id <> $1::text
+      and not exists (
+          select 1
+          from pg_locks as locks
+          where locks.locktype = 'advisory'
+            and locks.granted
+            and locks.objsubid = 1
+            and locks.database = (select oid from pg_database where datname = current_database())
+            and (locks.classid::bigint << 32 | locks.objid::bigint)
+                = hashtextextended(pools.pool_id, 0)
+      )
 ),
 stale_jobs as (
     select jobs.id, jobs.locked_by
@@ -56,6 +69,6 @@ freed_queues as (
 ),
 forgotten as (
     delete from {schema}._kongtask_pools as pools
-    where pools.heartbeat_at < now() - interval '1 day'
+    where pools.heartbeat_at < now() - interval '1 day' and pools.pool_id <> $1::text
 )
 select pool_id, count(*) as jobs from freed_jobs group by pool_id

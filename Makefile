@@ -1,0 +1,55 @@
+# `make` alone lists what there is. Every target sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+DEBIAN_POSTGRES ?= /usr/lib/postgresql/15/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test test-debian demo e2e image schema lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(BIN)/.ready ## make .venv with exactly the locked packages
+
+$(BIN)/.ready: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch README.md
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+check: setup ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## the test suite, on the embedded PostgreSQL
+	$(BIN)/pytest
+
+test-debian: setup ## the same on Debian's PostgreSQL (apt-get install postgresql)
+	KONGTASK_TEST_POSTGRES_BIN=$(DEBIAN_POSTGRES) $(BIN)/pytest
+
+demo: setup ## a pool of workers running jobs on this machine, on an embedded PostgreSQL
+	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add report '{}'
+
+e2e: setup ## end-to-end tests on Kubernetes: KUBECONFIG's cluster, else a new kind one
+	bash scripts/e2e.sh
+
+image: ## the container images kongtask-operator:dev and kongtask-worker:dev
+	docker build --target operator -t kongtask-operator:dev .
+	docker build --target worker -t kongtask-worker:dev .
+
+schema: setup ## write sql/schema.sql anew after a migration was added
+	$(BIN)/python -m tests.dump_schema
+
+lock: setup ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --all-extras --group test --group build --group lint \
+	  --python-version 3.11 --universal --generate-hashes --no-header -o requirements.lock
+
+clean: ## remove what was made
+	rm -rf .venv .kongtask examples/.kongtask tests/interop/node_modules dist

@@ -1,0 +1,101 @@
+"""What a span says of a job, by the names of OpenTelemetry's messaging conventions.
+
+The conventions are still in development: every name that follows them stands in here. Absent
+options are left out, and so is the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from kongtask.core.job import Job
+from kongtask.core.redaction import shortened
+from kongtask.core.task_spec import TaskSpec
+
+Value: TypeAlias = str | int | float
+Attributes: TypeAlias = dict[str, Value | Sequence[str]]
+
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+SYSTEM_NAME = "messaging.system"
+SYSTEM = "kongtask"
+MESSAGE_ID = "messaging.message.id"
+BATCH_COUNT = "messaging.batch.message_count"
+
+MAX_TASKS = 10
+"""How many tasks of a batch its span names."""
+
+MAX_FLAGS = 32
+"""How many of a job's flags its span names."""
+
+
+def adding_one(task: str, spec: TaskSpec) -> Attributes:
+    """Return what the span that adds one job says."""
+    given: dict[str, Value | None] = {
+        "kongtask.job.priority": spec.priority,
+        "kongtask.job.max_attempts": spec.max_attempts,
+        "kongtask.job.queue_name": spec.queue_name,
+        "kongtask.job.key": spec.job_key,
+        "kongtask.job.key_mode": spec.job_key and (spec.job_key_mode or "replace"),
+    }
+    return _operation("add_job", "send", task) | _present(given)
+
+
+def adding_many(tasks: Sequence[str]) -> Attributes:
+    """Return what the span that adds a batch says; a destination only when there is one."""
+    names = [shortened(task) for task in dict.fromkeys(tasks)]
+    attributes = _operation("add_jobs", "send", names[0] if len(names) == 1 else None)
+    attributes[BATCH_COUNT] = len(tasks)
+    attributes["kongtask.job.tasks"] = names[:MAX_TASKS]
+    return attributes
+
+
+def processing(job: Job, worker_id: str, now: datetime) -> Attributes:
+    """Return what the span of an attempt says when it begins."""
+    known: dict[str, Value | None] = {
+        MESSAGE_ID: str(job.id),
+        "messaging.client.id": worker_id,
+        "kongtask.job.attempt": job.attempts,
+        "kongtask.job.max_attempts": job.max_attempts,
+        "kongtask.job.priority": job.priority,
+        "kongtask.job.queue_name": job.queue_name,
+        "kongtask.job.key": job.key,
+        "kongtask.job.wait_s": seconds(now - job.run_at),
+        "kongtask.job.age_s": seconds(now - job.created_at),
+    }
+    attributes = _operation("process", "process", job.task_identifier) | _present(known)
+    if job.flags:
+        attributes["kongtask.job.flags"] = [shortened(flag) for flag in job.flags[:MAX_FLAGS]]
+    return attributes
+
+
+def span_name(attributes: Attributes) -> str:
+    """Return the name of a span that has these attributes."""
+    operation = str(attributes["messaging.operation.name"])
+    destination = attributes.get("messaging.destination.name")
+    return operation if destination is None else f"{operation} {destination}"
+
+
+def seconds(duration: timedelta) -> float:
+    """Return the duration in seconds, never less than none: clocks differ."""
+    return max(0.0, round(duration.total_seconds(), 3))
+
+
+def _operation(name: str, kind: str, task: str | None) -> Attributes:
+    return _present(
+        {
+            SYSTEM_NAME: SYSTEM,
+            "messaging.operation.name": name,
+            "messaging.operation.type": kind,
+            "messaging.destination.name": task,
+        }
+    )
+
+
+def _present(values: Mapping[str, Value | None]) -> Attributes:
+    return {
+        name: shortened(value) if isinstance(value, str) else value
+        for name, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,49 @@
+"""Jobs that are added once the schema is there, so that there is something to see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from kongtask.dev.telling import Say
+from kongtask.errors import ConfigurationError
+from kongtask.worker_utils import WorkerUtils
+
+NewJobs = tuple[tuple[str, object], ...]
+
+
+def read_first_jobs(given: Sequence[tuple[str, str]], tasks: Sequence[str]) -> NewJobs:
+    """Return the jobs with their payloads parsed; raises `ConfigurationError`.
+
+    >>> read_first_jobs([("greet", "{name}")], ["greet"])
+    Traceback (most recent call last):
+    kongtask.errors.ConfigurationError: --add greet: the payload is not JSON (line 1, column 2: \
+Expecting property name enclosed in double quotes): quote it for the shell, '{"key": "value"}'
+    """
+    return tuple((_known(task, tasks), _parsed(task, payload)) for task, payload in given)
+
+
+def _known(task: str, tasks: Sequence[str]) -> str:
+    if task not in tasks:
+        raise ConfigurationError(
+            f"--add {task}: the tasks are {', '.join(tasks)}: name one of them"
+        )
+    return task
+
+
+def _parsed(task: str, payload: str) -> object:
+    try:
+        return json.loads(payload)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"--add {task}: the payload is not JSON (line {error.lineno}, column {error.colno}: "
+            f"{error.msg}): quote it for the shell, "
+            """'{"key": "value"}'"""
+        ) from error
+
+
+async def add_first_jobs(uri: str, schema: str, jobs: NewJobs, say: Say) -> None:
+    """Add the jobs, all or none; raises `StoreUnavailable`."""
+    async with await WorkerUtils.connect(uri, schema) as utils:
+        added = await utils.add_jobs([(task, payload, None) for task, payload in jobs])
+    say(f"added {', '.join(f'job {job.id} ({job.task_identifier})' for job in added)}")

@@ -1,0 +1,125 @@
+"""What the environment and the command line say, merged once into one value.
+
+Pure: both come in as mappings. A flag wins over the environment, and that over the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from kongtask.errors import ConfigurationError
+
+DEFAULT_SCHEMA = "graphile_worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Which tables to work on.
+
+    url: connection string. schema: Postgres schema of the job tables.
+    """
+
+    url: str
+    schema: str = DEFAULT_SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """How one worker process works.
+
+    concurrency: jobs at the same time. tasks: modules, files or folders that hold tasks.
+    name: how the process is called in locks and logs. drain_timeout: how long running jobs may
+    take after a stop; None is as long as they need. health_port: where /livez, /readyz and
+    /metrics are served, None for nowhere. poll_interval: how often to look without being told.
+    """
+
+    database: DatabaseSettings
+    concurrency: int = 1
+    tasks: tuple[str, ...] = ()
+    name: str = ""
+    drain_timeout: timedelta | None = None
+    health_port: int | None = None
+    poll_interval: timedelta = timedelta(seconds=2)
+    crontab: Path | None = None
+    once: bool = False
+    migrate: bool = True
+
+
+def database_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> DatabaseSettings:
+    """Return which database to use; raises `ConfigurationError` when nothing names one.
+
+    >>> database_settings({"DATABASE_URL": "postgres://db/shop"}, {}).schema
+    'graphile_worker'
+    """
+    url = flags.get("connection") or environment.get("DATABASE_URL") or ""
+    if not url:
+        raise ConfigurationError(
+            "no database: give -c postgres://USER:PASSWORD@HOST:PORT/DATABASE or set DATABASE_URL"
+        )
+    schema = flags.get("schema") or _first(
+        environment, "KONGTASK_SCHEMA", "GRAPHILE_WORKER_SCHEMA", default=DEFAULT_SCHEMA
+    )
+    return DatabaseSettings(url=url, schema=schema)
+
+
+def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> WorkerSettings:
+    """Return how a worker process is to work; raises `ConfigurationError`.
+
+    >>> given = {"DATABASE_URL": "postgres://db/shop", "KONGTASK_CONCURRENCY": "many"}
+    >>> worker_settings(given, {})
+    Traceback (most recent call last):
+    kongtask.errors.ConfigurationError: KONGTASK_CONCURRENCY is 'many': write a whole number from \
+1 to 10000
+    """
+    read = _Reader(environment, flags)
+    tasks = flags.get("tasks") or _listed(environment.get("KONGTASK_TASKS", ""))
+    drain = read.number("drain_timeout", "KONGTASK_DRAIN_TIMEOUT", 0, 7 * 86_400, None)
+    return WorkerSettings(
+        database=database_settings(environment, flags),
+        concurrency=read.number("jobs", "KONGTASK_CONCURRENCY", 1, 10_000, 1) or 1,
+        tasks=tuple(tasks),
+        name=environment.get("KONGTASK_WORKER_NAME", ""),
+        drain_timeout=None if drain is None else timedelta(seconds=drain),
+        health_port=read.number("health_port", "KONGTASK_HEALTH_PORT", 0, 65_535, None),
+        poll_interval=timedelta(
+            milliseconds=read.number("poll_interval", "KONGTASK_POLL_INTERVAL", 1, 3_600_000, 2000)
+            or 2000
+        ),
+        crontab=flags.get("crontab"),
+        once=bool(flags.get("once")),
+        migrate=flags.get("migrate", True),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    environment: Mapping[str, str]
+    flags: Mapping[str, Any]
+
+    def number(
+        self, flag: str, variable: str, low: int, high: int, default: int | None
+    ) -> int | None:
+        """Return a number from a flag, else from a variable, else the default."""
+        given = self.flags.get(flag)
+        name, text = (f"--{flag.replace('_', '-')}", str(given))
+        if given is None:
+            name, text = variable, self.environment.get(variable, "")
+        if not text:
+            return default
+        if not text.isascii() or not text.isdigit() or not low <= int(text[:10]) <= high:
+            raise ConfigurationError(
+                f"{name} is {text[:40]!r}: write a whole number from {low} to {high}"
+            )
+        return int(text)
+
+
+def _first(environment: Mapping[str, str], *names: str, default: str) -> str:
+    return next((environment[name] for name in names if environment.get(name)), default)
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]

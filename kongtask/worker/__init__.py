@@ -1,0 +1,1 @@
+"""Runs jobs: pools of workers, what handlers get to see, and what is told about it."""

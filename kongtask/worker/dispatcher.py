@@ -1,0 +1,271 @@
+"""Keeps the workers of one pool busy: fetches jobs ahead, starts them, and lets them end.
+
+    fetch ──► waiting ──► running ──► recorder
+                 └───────── stop ────────┘  given back, with their attempt
+
+It asks the database again when it may have more: after a full fetch, when somebody added jobs,
+when a named queue became free, and after the poll interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+
+from kongtask.core.attempt import RELEASED
+from kongtask.core.event import (
+    JOB_START,
+    WORKER_GET_JOB_EMPTY,
+    WORKER_GET_JOB_ERROR,
+    WORKER_GET_JOB_START,
+    FetchData,
+    JobStartData,
+)
+from kongtask.core.job import Job
+from kongtask.core.pacing import LONGEST_WAIT, Pace, fetch_size, look_ahead, observed
+from kongtask.errors import KongTaskError, ShutdownTimeout
+from kongtask.postgres.jobs import JobStore
+from kongtask.worker.executor import Executor
+from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.recorder import Recorder, Run, Settled
+
+LAST_WORD = 5.0
+"""Seconds that a job which was cut off has to end."""
+
+
+class Dispatcher:
+    """Runs until it is stopped, or with `once` until no job is left that could run now."""
+
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        worker_ids: list[str],
+        store: JobStore,
+        executor: Executor,
+        recorder: Recorder,
+        options: WorkerPoolOptions,
+        once: bool,
+    ) -> None:
+        self._pool_id = pool_id
+        self._idle = worker_ids
+        self._store = store
+        self._executor = executor
+        self._recorder = recorder
+        self._options = options
+        self._once = once
+        self._waiting: deque[Job] = deque()
+        self._fetched_at = 0.0
+        self._running: dict[asyncio.Task[None], Job] = {}
+        self._pace = Pace(at=options.clock.monotonic())
+        self._finished = 0
+        self._more = True
+        self._unsure = False
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._cut = asyncio.Event()
+        self.is_answered = False
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that run now."""
+        return list(self._running.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are fetched and not started."""
+        return len(self._waiting)
+
+    def nudge(self, _count: int = 1) -> None:
+        """Look for jobs now: some may have been added or freed."""
+        self._more = True
+        self._wake.set()
+
+    def settled(self, done: Settled) -> None:
+        """Hear that an outcome is written; its named queue may have another job."""
+        if done.run.job.queue_name is not None or self._once:
+            self.nudge()
+
+    def stop(self) -> None:
+        """Fetch no more, give back what has not begun, let the rest finish."""
+        self._stopping.set()
+        self._wake.set()
+
+    def cut(self) -> None:
+        """Do not wait for running jobs any longer."""
+        self._cut.set()
+
+    async def run(self) -> None:
+        """Fetch and start jobs; return when stopped and nothing runs any more.
+
+        Raises `ShutdownTimeout` when jobs were cut off.
+        """
+        while not self._stopping.is_set():
+            self._give_back_stale()
+            wanted = self._wanted() if self._more else 0
+            if wanted:
+                if not await self._fill(wanted):
+                    break
+            elif not await self._pause(self._options.poll_interval):
+                self._more = True
+        self._give_back_waiting()
+        await self._drain()
+
+    def _wanted(self) -> int:
+        now = self._options.clock.monotonic()
+        self._pace = observed(self._pace, self._finished, now)
+        self._finished = 0
+        return fetch_size(
+            concurrency=self._options.concurrency,
+            running=len(self._running),
+            waiting=len(self._waiting),
+            ahead=0 if self._once else look_ahead(self._pace),
+        )
+
+    async def _fill(self, wanted: int) -> bool:
+        """Fetch up to so many jobs; return whether to go on."""
+        self._more = False
+        self._tell(WORKER_GET_JOB_START, wanted)
+        try:
+            jobs = await self._fetch(wanted)
+        except Exception as error:  # also what the user's forbidden_flags_fn raises
+            return await self._excused(wanted, error)
+        self.is_answered = True
+        self._start(jobs)
+        if len(jobs) == wanted or any(job.queue_name is not None for job in jobs):
+            self._more = True
+        if not jobs:
+            self._tell(WORKER_GET_JOB_EMPTY, wanted)
+            return not self._once or await self._once_more()
+        return True
+
+    async def _fetch(self, wanted: int) -> list[Job]:
+        if self._unsure:
+            held = [job.id for job in (*self._waiting, *self.running)]
+            held += [run.job.id for run in self._recorder.unsettled]
+            await self._store.give_back_unheld(held)
+            self._unsure = False
+        flags = await self._forbidden_flags()
+        try:
+            return await self._store.fetch(wanted, flags)
+        except BaseException:
+            self._unsure = True  # the jobs may be locked although nobody told us so
+            raise
+
+    async def _forbidden_flags(self) -> list[str]:
+        ask = self._options.forbidden_flags_fn
+        found = ask() if ask is not None else None
+        more = await found if inspect.isawaitable(found) else found
+        return sorted({*self._options.forbidden_flags, *(more or ())})
+
+    async def _excused(self, wanted: int, error: Exception) -> bool:
+        if self._once:
+            raise error
+        if self.is_answered:
+            said = str(error) if isinstance(error, KongTaskError) else repr(error)
+            self._options.logger.warn(f"jobs cannot be fetched, trying again: {said}")
+        self.is_answered = False
+        self._tell(WORKER_GET_JOB_ERROR, wanted, error)
+        await self._pause(self._options.poll_interval)
+        self._more = True
+        return True
+
+    async def _once_more(self) -> bool:
+        """Return whether jobs that still run may bring further ones."""
+        if not self._running and not self._waiting and not self._recorder.unsettled:
+            return self._more
+        await self._pause(None)
+        self._more = True
+        return True
+
+    async def _pause(self, limit: timedelta | None) -> bool:
+        """Wait until something happens; return False when nothing did within the limit."""
+        seconds = None if limit is None else limit.total_seconds()
+        if self._waiting:
+            seconds = min(seconds or LONGEST_WAIT, LONGEST_WAIT)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    def _start(self, jobs: list[Job]) -> None:
+        if not self._waiting:
+            self._fetched_at = self._options.clock.monotonic()
+        self._waiting.extend(jobs)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._idle and self._waiting and not self._stopping.is_set():
+            job, worker_id = self._waiting.popleft(), self._idle.pop()
+            started = asyncio.get_running_loop().create_task(self._work(job, worker_id))
+            self._running[started] = job
+            started.add_done_callback(self._ended(worker_id))
+
+    def _ended(self, worker_id: str) -> Callable[[asyncio.Task[None]], None]:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.pop(task)
+            self._idle.append(worker_id)
+            self._finished += 1
+            self._start_waiting()
+            if self._more or self._once:
+                self._wake.set()
+
+        return ended
+
+    async def _work(self, job: Job, worker_id: str) -> None:
+        clock = self._options.clock
+        self._options.events.emit(JOB_START, JobStartData(worker_id=worker_id, job=job))
+        begun = clock.monotonic()
+        outcome = await self._executor.execute(job, worker_id)
+        seconds = clock.monotonic() - begun
+        self._recorder.record(Run(job=job, worker_id=worker_id, outcome=outcome, seconds=seconds))
+
+    def _give_back_stale(self) -> None:
+        if self._waiting and self._options.clock.monotonic() - self._fetched_at >= LONGEST_WAIT:
+            self._give_back_waiting()
+
+    def _give_back_waiting(self) -> None:
+        for job in self._waiting:
+            self._recorder.record(Run(job=job, worker_id="", outcome=RELEASED, seconds=0.0))
+        self._waiting.clear()
+
+    async def _drain(self) -> None:
+        """Let running jobs finish, as long as there is patience; then cut them off."""
+        limit = self._options.drain_timeout
+        cut = asyncio.ensure_future(self._cut.wait())
+        while self._running and not cut.done():
+            before = self._options.clock.monotonic()
+            done, _ = await asyncio.wait(
+                {*self._running, cut},
+                timeout=None if limit is None else limit.total_seconds(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if limit is not None:
+                passed = timedelta(seconds=self._options.clock.monotonic() - before)
+                limit = max(timedelta(0), limit - passed)
+            if not done:
+                break
+        cut.cancel()
+        if self._running:
+            await self._cut_off()
+
+    async def _cut_off(self) -> None:
+        jobs = self.running
+        stuck = dict(self._running)
+        for task in stuck:
+            task.cancel()
+        _, deaf = await asyncio.wait(stuck, timeout=LAST_WORD)
+        for task in deaf:
+            run = Run(job=stuck[task], worker_id="", outcome=RELEASED, seconds=0.0)
+            self._recorder.record(run)
+        raise ShutdownTimeout(jobs)
+
+    def _tell(self, event: str, wanted: int, error: BaseException | None = None) -> None:
+        data = FetchData(pool_id=self._pool_id, wanted=wanted, error=error)
+        self._options.events.emit(event, data)

@@ -1,0 +1,101 @@
+"""Hands events to whoever wants to hear them, and keeps them from doing harm.
+
+Handlers hear an event in the order in which it was emitted. One that raises is logged; one that is
+a coroutine function runs on its own, so nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kongtask.logger import Logger, StandardLogger
+
+EventHandler = Callable[[Any], Awaitable[None] | None]
+"""Receives an event's data; a plain function or a coroutine function."""
+
+ANY = "*"
+"""The event name under which a handler hears everything."""
+
+
+@dataclass(eq=False, slots=True)
+class _Subscription:
+    event: str
+    handler: EventHandler
+    waiting: asyncio.Queue[Any] | None = None
+    runner: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class EventBus:
+    """Where events are emitted and heard.
+
+    >>> bus = EventBus()
+    >>> bus.on("job:complete", print)
+    >>> bus.emit("job:complete", "job 12")
+    job 12
+    """
+
+    def __init__(self, logger: Logger | None = None) -> None:
+        self._logger = logger or StandardLogger()
+        self._subscriptions: list[_Subscription] = []
+
+    def on(self, event: str, handler: EventHandler) -> None:
+        """Call the handler with the data of each such event; `"*"` stands for all events."""
+        self._subscriptions.append(_Subscription(event, handler))
+
+    def off(self, event: str, handler: EventHandler) -> None:
+        """Stop calling the handler; unknown ones are ignored."""
+        for each in list(self._subscriptions):
+            if each.event == event and each.handler == handler:
+                self._subscriptions.remove(each)
+                if each.runner is not None:
+                    each.runner.cancel()
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Tell everyone who listens. It never raises and never waits."""
+        for each in list(self._subscriptions):
+            if each.event in (event, ANY):
+                self._tell(each, event, data)
+
+    async def settle(self, patience: float = 5.0) -> None:
+        """Wait until coroutine handlers have heard all events, for `patience` seconds at most."""
+        pending = [each.waiting.join() for each in self._subscriptions if each.waiting is not None]
+        if pending:
+            try:
+                await asyncio.wait_for(asyncio.gather(*pending), patience)
+            except TimeoutError:
+                self._logger.warn("event handlers did not finish in time")
+
+    def _tell(self, subscription: _Subscription, event: str, data: Any) -> None:
+        if inspect.iscoroutinefunction(subscription.handler):
+            self._queue(subscription).put_nowait((event, data))
+            return
+        try:
+            subscription.handler(data)
+        except Exception as error:
+            self._blame(event, error)
+
+    def _queue(self, subscription: _Subscription) -> asyncio.Queue[Any]:
+        if subscription.waiting is None or subscription.runner is None:
+            subscription.waiting = asyncio.Queue()
+            subscription.runner = asyncio.get_running_loop().create_task(self._run(subscription))
+        return subscription.waiting
+
+    async def _run(self, subscription: _Subscription) -> None:
+        assert subscription.waiting is not None
+        while True:
+            event, data = await subscription.waiting.get()
+            try:
+                result = subscription.handler(data)
+                if result is not None:
+                    await result
+            except Exception as error:
+                self._blame(event, error)
+            finally:
+                subscription.waiting.task_done()
+
+    def _blame(self, event: str, error: Exception) -> None:
+        self._logger.error(f"a handler of {event} raised {error!r}", {"exception": error})

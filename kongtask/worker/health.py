@@ -1,0 +1,87 @@
+"""Serves /livez, /readyz and /metrics from a thread: a busy event loop is not taken for dead.
+
+Ready means that the database answers and jobs are taken. That it is away is no reason to be killed;
+an event loop that stands still for minutes is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from kongtask.clock import Clock
+from kongtask.errors import ConfigurationError
+from kongtask.worker.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse
+
+STANDSTILL = 300.0
+"""Seconds without a turn of the event loop after which the process counts as hung."""
+
+
+@contextmanager
+def health_server(
+    pool: WorkerPool, registry: CollectorRegistry, port: int, clock: Clock
+) -> Iterator[int]:
+    """Serve until the block ends; yields the port. Port 0 takes any that is free."""
+    app = _app(pool, make_wsgi_app(registry), clock)
+    try:
+        server = make_server("", port, app, server_class=_Server, handler_class=_Quiet)
+    except OSError as error:
+        raise ConfigurationError(
+            f"health port {port} cannot be opened ({error.strerror}): choose another"
+        ) from error
+    thread = threading.Thread(target=server.serve_forever, name="kongtask-health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of requests."""
+
+
+def _app(pool: WorkerPool, metrics: Any, clock: Clock) -> Callable[..., Iterable[bytes]]:
+    def livez() -> tuple[bool, str]:
+        standstill = clock.monotonic() - pool.turned_at
+        if standstill > STANDSTILL:
+            return False, f"the event loop has not turned for {standstill:.0f} s"
+        return pool.is_alive, "ok" if pool.is_alive else "the pool of workers has ended"
+
+    def readyz() -> tuple[bool, str]:
+        if pool.is_stopping:
+            return False, "draining"
+        return pool.is_ready, "ok" if pool.is_ready else "the database does not answer yet"
+
+    probes = {"/livez": livez, "/readyz": readyz}
+
+    def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            return metrics(environ, start_response)  # type: ignore[no-any-return]
+        if path not in probes:
+            start_response("404 Not Found", _TEXT)
+            return [b"try /livez, /readyz or /metrics\n"]
+        good, text = probes[path]()
+        start_response("200 OK" if good else "503 Service Unavailable", _TEXT)
+        return [f"{text}\n".encode()]
+
+    return app
+
+
+_TEXT = [("Content-Type", "text/plain; charset=utf-8")]

@@ -1,0 +1,83 @@
+"""What a handler gets besides its payload: the job, a logger, the database, ways to add jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kongtask.core.job import Job
+from kongtask.core.task_spec import TaskSpec
+from kongtask.logger import ScopedLogger
+from kongtask.postgres.enqueue import JobQueue, NewJob
+
+if TYPE_CHECKING:
+    import asyncpg
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helpers:
+    """Given to every handler that is a coroutine function.
+
+    logger: adds the job and the task to each line. pool: the asyncpg pool the worker uses.
+    schema: where the job tables are. job: the row that is being run. worker_id: who runs it.
+    """
+
+    logger: ScopedLogger
+    pool: asyncpg.Pool[Any]
+    schema: str
+    job: Job
+    worker_id: str
+    queue: JobQueue
+
+    @property
+    def queue_name(self) -> str | None:
+        """The named queue that the job belongs to, or None."""
+        return self.job.queue_name
+
+    async def add_job(
+        self,
+        task: str,
+        payload: object = None,
+        spec: TaskSpec | None = None,
+        *,
+        connection: asyncpg.Connection[Any] | None = None,
+    ) -> Job:
+        """Add another job, inside the transaction of `connection` when one is given."""
+        return await self.queue.add_job(task, payload, spec, connection=connection)
+
+    async def add_jobs(
+        self, jobs: Sequence[NewJob], *, connection: asyncpg.Connection[Any] | None = None
+    ) -> list[Job]:
+        """Add jobs as (task, payload, spec), all or none; return them in the order given."""
+        return await self.queue.add_jobs(jobs, connection=connection)
+
+
+class ThreadHelpers:
+    """Given to every handler that is a plain function: it runs in a thread, and may block.
+
+    The same as `Helpers`, but its methods return when they are done instead of being awaited.
+    """
+
+    def __init__(self, helpers: Helpers, loop: asyncio.AbstractEventLoop) -> None:
+        self._helpers = helpers
+        self._loop = loop
+        self.logger = helpers.logger
+        self.schema = helpers.schema
+        self.job = helpers.job
+        self.worker_id = helpers.worker_id
+        self.queue_name = helpers.queue_name
+
+    def add_job(self, task: str, payload: object = None, spec: TaskSpec | None = None) -> Job:
+        """Add another job."""
+        return self._done(self._helpers.add_job(task, payload, spec))
+
+    def add_jobs(self, jobs: Sequence[NewJob]) -> list[Job]:
+        """Add jobs as (task, payload, spec), all or none; return them in the order given."""
+        return self._done(self._helpers.add_jobs(jobs))
+
+    def _done(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,0 +1,76 @@
+"""How a pool of workers is to work. Every default is documented where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from kongtask.clock import Clock
+from kongtask.core.cron.item import ParsedCronItem
+from kongtask.errors import ConfigurationError
+from kongtask.logger import Logger, StandardLogger
+from kongtask.postgres.statements import DEFAULT_SCHEMA, quote_schema
+from kongtask.worker.event_bus import EventBus
+
+ForbiddenFlags = Callable[[], Sequence[str] | Awaitable[Sequence[str] | None] | None]
+
+MAX_CONCURRENCY = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPoolOptions:
+    """Options of a pool of workers.
+
+    concurrency: jobs that run at the same time, 1 to 10000; default 1.
+    schema: Postgres schema of the job tables; default graphile_worker.
+    poll_interval: how often to look for jobs when no notification arrives; default 2 s.
+    max_pool_size: connections at most, when opened from a connection string; default 10.
+    logger: receives what is logged; default Python's `logging` under the name kongtask.
+    events: where events are emitted; default a bus of the pool's own.
+    cron_items: recurring jobs to add while the pool runs, from `parse_crontab`.
+    no_handle_signals: when True, SIGTERM and SIGINT are left alone; default False.
+    forbidden_flags: jobs with one of these flags are left to others.
+    forbidden_flags_fn: returns such flags; plain or coroutine function, asked before every fetch.
+    worker_name: shown in locks and logs, so that people and the operator know whose they are.
+    drain_timeout: how long running jobs may take after a stop before they are cut off and given
+        back; default None, as long as they need.
+
+    >>> WorkerPoolOptions(concurrency=4).poll_interval
+    datetime.timedelta(seconds=2)
+    """
+
+    concurrency: int = 1
+    schema: str = DEFAULT_SCHEMA
+    poll_interval: timedelta = timedelta(seconds=2)
+    max_pool_size: int = 10
+    logger: Logger = field(default_factory=StandardLogger)
+    events: EventBus = field(default_factory=EventBus)
+    cron_items: Sequence[ParsedCronItem] = ()
+    no_handle_signals: bool = False
+    forbidden_flags: Sequence[str] = ()
+    forbidden_flags_fn: ForbiddenFlags | None = None
+    worker_name: str = ""
+    drain_timeout: timedelta | None = None
+    clock: Clock = field(default_factory=Clock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigurationError` for the first option that cannot work."""
+        quote_schema(self.schema)
+        _check_range("concurrency", self.concurrency, 1, MAX_CONCURRENCY)
+        _check_range("max_pool_size", self.max_pool_size, 1, MAX_CONCURRENCY)
+        _check_period("poll_interval", self.poll_interval, timedelta(milliseconds=1))
+        if self.drain_timeout is not None:
+            _check_period("drain_timeout", self.drain_timeout, timedelta(0))
+
+
+def _check_range(field_name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigurationError(f"{field_name} must be between {low} and {high}, got {value!r}")
+
+
+def _check_period(field_name: str, value: object, low: timedelta) -> None:
+    if not isinstance(value, timedelta) or value < low:
+        raise ConfigurationError(
+            f"{field_name} must be a timedelta of at least {low.total_seconds():g} s, got {value!r}"
+        )

@@ -1,0 +1,329 @@
+"""A pool of workers: puts the parts together and sees them through, to the last write."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from kongtask.core.event import (
+    JOB_COMPLETE,
+    JOB_ERROR,
+    JOB_FAILED,
+    JOB_SUCCESS,
+    POOL_CREATE,
+    POOL_GRACEFUL_SHUTDOWN,
+    POOL_LISTEN_ERROR,
+    POOL_LISTEN_SUCCESS,
+    POOL_RELEASE,
+    STOP,
+    WORKER_CREATE,
+    WORKER_RELEASE,
+    WORKER_STOP,
+    JobCompleteData,
+    PoolData,
+    PoolErrorData,
+    WorkerCreateData,
+)
+from kongtask.core.job import Job
+from kongtask.core.task_spec import TaskSpec
+from kongtask.errors import ConfigurationError, KongTaskError, SchemaTooNew, StoreUnavailable
+from kongtask.postgres.crontabs import CrontabStore
+from kongtask.postgres.enqueue import JobQueue
+from kongtask.postgres.jobs import JobStore, PoolIdentity
+from kongtask.postgres.listener import Listener
+from kongtask.postgres.migrations import check_level, read_level
+from kongtask.postgres.pool import close_pool
+from kongtask.tracing import Tracing
+from kongtask.worker.cron import CronRunner
+from kongtask.worker.dispatcher import Dispatcher
+from kongtask.worker.executor import Executor
+from kongtask.worker.heart import Heart
+from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.recorder import Recorder, Settled
+from kongtask.worker.signals import handled_signals
+from kongtask.worker.tasks import TaskHandler, check_tasks
+
+if TYPE_CHECKING:
+    import asyncpg
+
+LEAST_CONNECTIONS = 4
+"""A pool keeps three connections for itself; handlers need at least one more."""
+
+LAST_WRITES = 15.0
+"""Seconds for the last outcomes to be written, where patience is limited at all."""
+
+
+class WorkerPool:
+    """Runs jobs from `start` until it is released or a signal arrives.
+
+    Made by `run_task_list`. Leaving it as an asynchronous context manager releases it.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskHandler],
+        pool: asyncpg.Pool[Any],
+        options: WorkerPoolOptions,
+        *,
+        once: bool = False,
+        owns_pool: bool = False,
+    ) -> None:
+        if pool.get_max_size() < LEAST_CONNECTIONS:
+            raise ConfigurationError(
+                f"the connection pool holds {pool.get_max_size()} connections at most: "
+                f"give max_size of at least {LEAST_CONNECTIONS}"
+            )
+        clock = options.clock
+        self._options = options
+        self._pool = pool
+        self._once = once
+        self._owns_pool = owns_pool
+        handlers = check_tasks(tasks)
+        self.pool_id = _pool_id(options.worker_name, clock.token(), once=once)
+        self._worker_ids = [f"worker-{clock.token()}" for _ in range(options.concurrency)]
+        identity = PoolIdentity(
+            pool_id=self.pool_id,
+            host=options.worker_name,
+            concurrency=options.concurrency,
+            tasks=tuple(sorted(handlers)),
+        )
+        self._store = JobStore(pool, options.schema, identity)
+        tracing = Tracing()
+        self._queue = JobQueue(pool, options.schema, tracing)
+        self._recorder = Recorder(
+            store=self._store, logger=options.logger, clock=clock, on_settled=self._settled
+        )
+        self._executor = Executor(
+            handlers, pool=pool, queue=self._queue, logger=options.logger,
+            tracing=tracing, clock=clock, threads=options.concurrency,
+        )  # fmt: skip
+        self._dispatcher = Dispatcher(
+            pool_id=self.pool_id, worker_ids=list(self._worker_ids), store=self._store,
+            executor=self._executor, recorder=self._recorder, options=options, once=once,
+        )  # fmt: skip
+        self._heart = Heart(
+            store=self._store, logger=options.logger, clock=clock, on_freed=self._dispatcher.nudge
+        )
+        self._stopped_for: str | None = None
+        self._refusal: KongTaskError | None = None
+        self._main: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Check the schema, make the tasks known, and begin to run jobs.
+
+        Raises `ConfigurationError` or `StoreUnavailable` when that cannot work.
+        """
+        await self._check_schema()
+        await self._store.register_tasks()
+        await self._heart.beat()
+        self._emit_pool(POOL_CREATE)
+        for worker_id in self._worker_ids:
+            self._options.events.emit(WORKER_CREATE, WorkerCreateData(worker_id=worker_id))
+        self._main = asyncio.get_running_loop().create_task(self._run())
+
+    async def wait(self) -> None:
+        """Return when the pool has ended.
+
+        Raises `ShutdownTimeout` when jobs had to be cut off, `SchemaTooNew` when the schema was
+        migrated beyond what this version understands.
+        """
+        assert self._main is not None, "the pool was not started"
+        await asyncio.shield(self._main)
+
+    async def release(self) -> None:
+        """Stop fetching, let running jobs finish, write what became of them. Twice is fine."""
+        self.stop("released")
+        await self.wait()
+
+    def stop(self, reason: str) -> None:
+        """Begin to end: what `release` waits for."""
+        if self._stopped_for is not None:
+            return
+        self._stopped_for = reason
+        self._emit_pool(STOP, reason)
+        self._emit_pool(POOL_GRACEFUL_SHUTDOWN, reason)
+        for worker_id in self._worker_ids:
+            self._options.events.emit(WORKER_RELEASE, WorkerCreateData(worker_id=worker_id))
+        self._dispatcher.stop()
+
+    def cut(self) -> None:
+        """End without waiting for running jobs: they are cancelled and given back."""
+        self.stop("cut off")
+        self._dispatcher.cut()
+
+    async def add_job(self, task: str, payload: object = None, spec: TaskSpec | None = None) -> Job:
+        """Add a job to the pool's schema and return it."""
+        return await self._queue.add_job(task, payload, spec)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the pool was told to end."""
+        return self._stopped_for is not None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the database answers and jobs are taken."""
+        return self._dispatcher.is_answered and not self.is_stopping and not self._has_ended
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the pool has not ended by itself."""
+        return not self._has_ended
+
+    @property
+    def turned_at(self) -> float:
+        """The monotonic moment at which the event loop was last seen to turn."""
+        return self._heart.turned_at
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that run now."""
+        return self._dispatcher.running
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are fetched and not started."""
+        return self._dispatcher.waiting
+
+    async def __aenter__(self) -> Self:
+        """Return the pool, which runs already."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the pool."""
+        await self.release()
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._main is None or self._main.done()
+
+    async def _run(self) -> None:
+        with ExitStack() as stack:
+            if not self._options.no_handle_signals:
+                stack.enter_context(handled_signals(self.stop, self.cut))
+            try:
+                await self._work()
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+            finally:
+                await self._leave()
+        if self._refusal is not None:
+            raise self._refusal
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as parts:
+            background = [parts.create_task(part) for part in self._parts()]
+            try:
+                await self._dispatcher.run()
+            finally:
+                await self._finish(background)
+
+    async def _leave(self) -> None:
+        self._executor.close()
+        self._emit_pool(POOL_RELEASE, self._stopped_for or "")
+        await self._options.events.settle()
+        if self._owns_pool:
+            await close_pool(self._pool)
+
+    def _parts(self) -> Sequence[Coroutine[Any, Any, None]]:
+        always = [self._recorder.run(), self._heart.run()]
+        if self._once:
+            return always
+        options = self._options
+        listener = Listener(
+            self._pool, on_jobs=self._dispatcher.nudge, on_migration=self._migrated,
+            on_state=self._listening, clock=options.clock,
+        )  # fmt: skip
+        store = CrontabStore(self._pool, options.schema)
+        cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
+        return [*always, listener.run(), *([cron.run()] if options.cron_items else [])]
+
+    async def _finish(self, background: Sequence[asyncio.Task[None]]) -> None:
+        """Write the last outcomes, end the other parts, leave nothing locked."""
+        patience = None if self._options.drain_timeout is None else LAST_WRITES
+        try:
+            async with asyncio.timeout(patience):
+                await self._recorder.settled()
+        except TimeoutError:
+            lost = len(self._recorder.unsettled)
+            self._options.logger.error(f"the outcomes of {lost} jobs could not be written")
+        for part in background:
+            part.cancel()
+        try:
+            await self._store.give_back_unheld([])
+            await self._store.close()
+        except (StoreUnavailable, ConfigurationError) as error:
+            self._options.logger.warn(f"the heartbeat is left to run out: {error}")
+            await self._store.abandon()
+        for worker_id in self._worker_ids:
+            self._options.events.emit(WORKER_STOP, WorkerCreateData(worker_id=worker_id))
+
+    def _settled(self, done: Settled) -> None:
+        self._dispatcher.settled(done)
+        run = done.run
+        if not run.worker_id:
+            return  # it was never started
+        data = JobCompleteData(
+            worker_id=run.worker_id, job=run.job, error=run.outcome.error,
+            outcome=run.outcome, seconds=run.seconds, lost=done.lost,
+        )  # fmt: skip
+        for event in _EVENTS[run.outcome.kind]:
+            self._options.events.emit(event, data)
+
+    def _listening(self, trouble: str | None) -> None:
+        error = None if trouble is None else StoreUnavailable(trouble)
+        event = POOL_LISTEN_SUCCESS if error is None else POOL_LISTEN_ERROR
+        self._options.events.emit(event, PoolErrorData(pool_id=self.pool_id, error=error))
+        if error is not None:
+            self._options.logger.warn(f"not listening for new jobs, polling meanwhile: {trouble}")
+
+    def _migrated(self, breaking: bool) -> None:
+        if breaking:
+            task = asyncio.get_running_loop().create_task(self._check_again())
+            task.add_done_callback(lambda done: done.exception())
+
+    async def _check_schema(self) -> None:
+        schema = self._options.schema
+        check_level(await read_level(self._pool, schema), schema)
+
+    async def _check_again(self) -> None:
+        try:
+            await self._check_schema()
+        except SchemaTooNew as error:
+            self._options.logger.error(f"stopping: {error}")
+            self._refusal = error
+            self.stop("the schema was migrated beyond this version")
+
+    def _emit_pool(self, event: str, message: str = "") -> None:
+        self._options.events.emit(event, PoolData(pool_id=self.pool_id, message=message))
+
+
+_EVENTS = {
+    "success": (JOB_SUCCESS, JOB_COMPLETE),
+    "retry": (JOB_ERROR, JOB_COMPLETE),
+    "failed": (JOB_ERROR, JOB_FAILED, JOB_COMPLETE),
+    "released": (JOB_COMPLETE,),
+}
+
+
+def _pool_id(name: str, token: str, *, once: bool) -> str:
+    """Return the name under which jobs are locked: it tells whose they are."""
+    kind = "otpool" if once else "pool"
+    plain = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:100]
+    return f"{kind}-{plain}-{token}" if plain else f"{kind}-{token}"
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,172 @@
+"""Writes what became of jobs, many at a time, until the database has taken it.
+
+While one batch is written the next one gathers. A batch that fails is tried again; one that the
+database refuses is halved until the job at fault stands alone. Nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from kongtask.clock import Clock
+from kongtask.core.attempt import Outcome, OutcomeKind
+from kongtask.core.job import Job
+from kongtask.errors import ConfigurationError, KongTaskError, StoreUnavailable
+from kongtask.logger import Logger
+from kongtask.postgres.jobs import JobStore
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+"""Seconds between two tries of one batch, at most."""
+
+MOST_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a job that ended. `seconds`: how long it took."""
+
+    job: Job
+    worker_id: str
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A run whose outcome the database has. `lost`: the job was no longer this pool's."""
+
+    run: Run
+    lost: bool = False
+
+
+class Recorder:
+    """Takes runs with `record`; `on_settled` hears when they are written."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        logger: Logger,
+        clock: Clock,
+        on_settled: Callable[[Settled], None],
+    ) -> None:
+        self._store = store
+        self._logger = logger
+        self._clock = clock
+        self._on_settled = on_settled
+        self._pending: list[Run] = []
+        self._writing: list[Run] = []
+        self._refused: list[Run] = []
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def record(self, run: Run) -> None:
+        """Take note of a run; it is written soon."""
+        self._pending.append(run)
+        self._idle.clear()
+        self._changed.set()
+
+    @property
+    def unsettled(self) -> list[Run]:
+        """The runs that are not written yet."""
+        return [*self._pending, *self._writing, *self._refused]
+
+    async def settled(self) -> None:
+        """Return when everything is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write batches until cancelled."""
+        async with asyncio.TaskGroup() as retries:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                while self._pending:
+                    await self._write_next(retries)
+                if not self._refused:
+                    self._idle.set()
+
+    async def _write_next(self, retries: asyncio.TaskGroup) -> None:
+        self._writing = self._pending[:MOST_AT_ONCE]
+        del self._pending[:MOST_AT_ONCE]
+        for kinds, write in _WRITES:
+            runs = [run for run in self._writing if run.outcome.kind in kinds]
+            if runs:
+                await self._write(write, runs, retries)
+        self._writing = []
+
+    async def _write(self, write: _Write, runs: Sequence[Run], retries: asyncio.TaskGroup) -> None:
+        try:
+            held, sure = await self._written(write, runs)
+        except KongTaskError:
+            raise
+        except Exception as error:
+            if len(runs) == 1:
+                self._refused.append(runs[0])
+                retries.create_task(self._again(runs[0], error))
+                return
+            middle = len(runs) // 2
+            await self._write(write, runs[:middle], retries)
+            await self._write(write, runs[middle:], retries)
+            return
+        for run in runs:
+            self._settle(run, lost=sure and run.job.id not in held)
+
+    async def _written(self, write: _Write, runs: Sequence[Run]) -> tuple[set[int], bool]:
+        """Return the ids that were written, and whether a missing one is sure to be lost.
+
+        When an answer got lost, the batch may have been written although it was tried again.
+        """
+        delay, sure = FIRST_DELAY, True
+        while True:
+            try:
+                return await write(self._store, runs), sure
+            except (StoreUnavailable, ConfigurationError) as error:
+                if sure:
+                    self._logger.warn(f"outcomes of {len(runs)} jobs wait: {error}")
+                sure = False
+            await self._clock.sleep(delay * self._clock.jitter())
+            delay = min(LONGEST_DELAY, delay * 2)
+
+    async def _again(self, run: Run, error: Exception) -> None:
+        self._logger.error(
+            f"the outcome of job {run.job.id} was refused, it will be tried again: {error}",
+            {"job": run.job.id, "exception": error},
+        )
+        await self._clock.sleep(LONGEST_DELAY * self._clock.jitter())
+        self._refused.remove(run)
+        self.record(run)
+
+    def _settle(self, run: Run, *, lost: bool) -> None:
+        if lost:
+            self._logger.warn(
+                f"job {run.job.id} was taken over by others before its run was recorded",
+                {"job": run.job.id, "task": run.job.task_identifier},
+            )
+        self._on_settled(Settled(run=run, lost=lost))
+
+
+_Write = Callable[[JobStore, Sequence[Run]], Awaitable[set[int]]]
+
+
+async def _complete(store: JobStore, runs: Sequence[Run]) -> set[int]:
+    return await store.complete([run.job.id for run in runs])
+
+
+async def _fail(store: JobStore, runs: Sequence[Run]) -> set[int]:
+    return await store.fail([(run.job.id, run.outcome.message) for run in runs])
+
+
+async def _give_back(store: JobStore, runs: Sequence[Run]) -> set[int]:
+    return await store.give_back([run.job.id for run in runs])
+
+
+_WRITES: tuple[tuple[frozenset[OutcomeKind], _Write], ...] = (
+    (frozenset({"success"}), _complete),
+    (frozenset({"retry", "failed"}), _fail),
+    (frozenset({"released"}), _give_back),
+)

@@ -1,0 +1,63 @@
+"""The ways to run tasks from Python: for as long as the program runs, or until no job is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kongtask.postgres.pool import close_pool, open_pool
+from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.pool import WorkerPool
+from kongtask.worker.tasks import TaskHandler
+
+if TYPE_CHECKING:
+    import asyncpg
+
+
+async def run_task_list(
+    tasks: Mapping[str, TaskHandler],
+    pool: asyncpg.Pool[Any] | str,
+    options: WorkerPoolOptions | None = None,
+) -> WorkerPool:
+    """Start a pool of workers and return it while it runs; `wait` or `release` it.
+
+    tasks: handlers by task name. pool: an asyncpg pool of at least 4 connections, or a connection
+    string. The schema must have been migrated, see `run_migrations`. SIGTERM and SIGINT drain the
+    pool unless `no_handle_signals` is set. Raises `ConfigurationError` or `StoreUnavailable`.
+    """
+    return await _started(tasks, pool, options or WorkerPoolOptions(), once=False)
+
+
+async def run_task_list_once(
+    tasks: Mapping[str, TaskHandler],
+    pool: asyncpg.Pool[Any] | str,
+    options: WorkerPoolOptions | None = None,
+) -> None:
+    """Run jobs until none is left that could run now, those they add included, then return.
+
+    Jobs of the future are not waited for, and neither are retries. Arguments and errors are those
+    of `run_task_list`.
+    """
+    workers = await _started(tasks, pool, options or WorkerPoolOptions(), once=True)
+    await workers.wait()
+
+
+async def _started(
+    tasks: Mapping[str, TaskHandler],
+    pool: asyncpg.Pool[Any] | str,
+    options: WorkerPoolOptions,
+    *,
+    once: bool,
+) -> WorkerPool:
+    if not isinstance(pool, str):
+        workers = WorkerPool(tasks, pool, options, once=once)
+        await workers.start()
+        return workers
+    opened = await open_pool(pool, max_size=options.max_pool_size)
+    try:
+        workers = WorkerPool(tasks, opened, options, once=once, owns_pool=True)
+        await workers.start()
+    except BaseException:
+        await close_pool(opened)
+        raise
+    return workers

@@ -1,0 +1,176 @@
+"""Tasks: what a job's name stands for, how functions become tasks, and where they are found.
+
+Nothing is kept globally: the decorator marks a function, and loading collects what is marked.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, overload
+
+from kongtask.core.task_spec import MAX_IDENTIFIER
+from kongtask.errors import ConfigurationError
+
+TaskHandler = Callable[[Any, Any], Awaitable[Any] | Any]
+"""Called with a job's payload and its `Helpers`. Returning is success, raising is failure."""
+
+_MARK = "__kongtask_task__"
+
+
+@overload
+def task(name: TaskHandler) -> TaskHandler: ...
+@overload
+def task(name: str | None = None) -> Callable[[TaskHandler], TaskHandler]: ...
+def task(name: Any = None) -> Any:
+    """Mark a function as the handler of a task, named after the function unless a name is given.
+
+    >>> @task
+    ... async def send_email(payload, helpers): ...
+    >>> @task("billing:charge")
+    ... def charge(payload, helpers): ...
+    >>> sorted(tasks_in({"a": send_email, "b": charge}))
+    ['billing:charge', 'send_email']
+    """
+    if callable(name):
+        return _marked(name, None)
+    return functools.partial(_marked, name=name)
+
+
+def _marked(handler: TaskHandler, name: str | None) -> TaskHandler:
+    setattr(handler, _MARK, name or handler.__name__)
+    return handler
+
+
+def tasks_in(namespace: Mapping[str, Any]) -> dict[str, TaskHandler]:
+    """Return the marked functions among a module's names, by task name."""
+    found: dict[str, TaskHandler] = {}
+    for value in namespace.values():
+        name = getattr(value, _MARK, None) if callable(value) else None
+        if isinstance(name, str):
+            _add(found, name, value)
+    return found
+
+
+def check_tasks(tasks: Mapping[str, TaskHandler]) -> dict[str, TaskHandler]:
+    """Return the tasks as a dict; raises `ConfigurationError` for one that cannot work."""
+    for name, handler in tasks.items():
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_IDENTIFIER or "\0" in name:
+            raise ConfigurationError(
+                f"task name {str(name)[:40]!r} must have 1 to {MAX_IDENTIFIER} characters: "
+                "choose another"
+            )
+        if not callable(handler):
+            raise ConfigurationError(
+                f"task {name!r} is a {type(handler).__name__}: give a function of "
+                "(payload, helpers)"
+            )
+    return dict(tasks)
+
+
+def load_tasks(places: Sequence[str]) -> dict[str, TaskHandler]:
+    """Import modules and collect their tasks.
+
+    A place is a dotted module name, a Python file, or a folder of Python files. Raises
+    `ConfigurationError` when one cannot be imported, holds no task, or two tasks share a name.
+    """
+    found: dict[str, TaskHandler] = {}
+    for place in places:
+        before = len(found)
+        for module in _modules(place):
+            for name, handler in tasks_in(vars(module)).items():
+                _add(found, name, handler)
+        if len(found) == before:
+            raise ConfigurationError(
+                f"tasks {place!r} holds no task: put @task (from kongtask import task) above a "
+                "function of (payload, helpers)"
+            )
+    return found
+
+
+def is_coroutine_handler(handler: TaskHandler) -> bool:
+    """Whether calling the handler gives something to await, rather than blocking."""
+    called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+    while isinstance(called, functools.partial):
+        called = called.func
+    return inspect.iscoroutinefunction(called)
+
+
+def _add(found: dict[str, TaskHandler], name: str, handler: TaskHandler) -> None:
+    other = found.get(name)
+    if other is not None and other is not handler:
+        raise ConfigurationError(
+            f"two functions are task {name!r}: {_where(other)} and {_where(handler)}: "
+            "give one of them another name, @task('…')"
+        )
+    found[name] = handler
+
+
+def _where(handler: TaskHandler) -> str:
+    return f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', '?')}"
+
+
+def _modules(place: str) -> Iterator[ModuleType]:
+    path = Path(place)
+    if path.is_dir():
+        for file in sorted(path.glob("*.py")):
+            if not file.name.startswith("_"):
+                yield _imported(place, functools.partial(_from_file, file))
+    elif place.endswith(".py") or "/" in place:
+        if not path.is_file():
+            raise ConfigurationError(f"tasks {place!r}: there is no such file: correct the path")
+        yield _imported(place, functools.partial(_from_file, path))
+    else:
+        yield _imported(place, functools.partial(importlib.import_module, place))
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = path.stem
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    known = sys.modules.get(name)
+    if (
+        known is not None
+        and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve()
+    ):
+        name = f"kongtask_tasks_{abs(hash(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _imported(place: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # SystemExit in a module is the user's mistake too
+        raise ConfigurationError(
+            f"tasks {place!r} cannot be imported: {_summary(error)}: correct it, or run from the "
+            "folder that holds the module"
+        ) from error
+
+
+def _summary(error: BaseException) -> str:
+    """Say what was raised and in which line of the user's code."""
+    text = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")[:300]
+    if isinstance(error, SyntaxError):
+        return text
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in each.filename and each.filename != __file__
+    ]
+    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text

@@ -1,0 +1,3 @@
+-- Foundation: the schema itself, when nobody made it beforehand.
+
+create schema {schema};

