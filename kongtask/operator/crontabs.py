@@ -56,7 +56,7 @@ class Crontabs:
     def state(self, pool: Pool) -> CronState:
         """Return what the crontab says by itself, nothing due."""
         items, problem = self.read(pool)
-        return CronState(entries=len(items), problem=problem)
+        return CronState(entries=len(items), tasks=_tasks(items), problem=problem)
 
     async def observe(self, session: Session, pool: Pool, now: datetime) -> CronState:
         """Return what is due and what comes next; makes new items known to the database."""
@@ -72,7 +72,11 @@ class Crontabs:
         missed = backfill_ticks(items, known, now - RESTART_GRACE)
         due = sorted([*missed, *owed], key=lambda tick: tick.timestamp)[:TICKS_PER_PASS]
         return CronState(
-            entries=len(items), due=tuple(due), next_at=next_due(items, now), problem=problem
+            entries=len(items),
+            tasks=_tasks(items),
+            due=tuple(due),
+            next_at=next_due(items, now),
+            problem=problem,
         )
 
     async def enqueue(self, session: Session, pool: Pool, ticks: Sequence[Tick]) -> None:
@@ -80,6 +84,10 @@ class Crontabs:
         store = _store(session, pool)
         for tick in ticks:
             await store.enqueue(tick)
+
+
+def _tasks(items: Items) -> tuple[str, ...]:
+    return tuple(sorted({item.task for item in items}))
 
 
 def _store(session: Session, pool: Pool) -> CrontabStore:

@@ -139,7 +139,7 @@ class ScalingMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStatus:
-    """What the operator says about a pool."""
+    """What the operator says about a pool. `tasks`: those that its workers have announced."""
 
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
@@ -152,6 +152,7 @@ class PoolStatus:
     current_revision: str = ""
     target_revision: str = ""
     schema_version: int | None = None
+    tasks: tuple[str, ...] = ()
     migration_job: str = ""
     queue: QueueSummary | None = None
     scaling: ScalingMemory = field(default_factory=ScalingMemory)
@@ -258,10 +259,12 @@ class ClusterState:
 class CronState:
     """The crontab as it is followed now: how many items, what is due, what comes next.
 
-    `problem` says why the crontab of the spec is not the one that is followed.
+    `problem` says why the crontab of the spec is not the one that is followed. `tasks`: those that
+    its items name.
     """
 
     entries: int = 0
+    tasks: tuple[str, ...] = ()
     due: tuple[Tick, ...] = ()
     next_at: datetime | None = None
     problem: Problem | None = None
@@ -285,6 +288,14 @@ class Observed:
     def counts(self) -> QueueState | None:
         """The queue's counts, or None when they are unknown."""
         return None if self.queue is None or isinstance(self.queue, Problem) else self.queue
+
+    def announced_tasks(self, revision: str | None) -> tuple[str, ...]:
+        """Return the tasks that the pool's workers of this revision say they know."""
+        workers, counts = self.cluster.workers, self.counts
+        if workers is None or counts is None:
+            return ()
+        pods = [pod.name for pod in workers.pods if pod.revision == revision]
+        return tuple(sorted({task for pod in pods for task in counts.announced.get(pod, ())}))
 
     def busy_jobs(self) -> dict[str, int]:
         """Return how many jobs each pod runs, for the pods that run any."""

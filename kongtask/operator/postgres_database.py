@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from kongtask.postgres.migrations import check_level, read_level
-
 from kongtask.clock import Clock
 from kongtask.core.cron import Tick
 from kongtask.errors import (
@@ -25,6 +23,8 @@ from kongtask.errors import (
 from kongtask.operator.crontabs import Crontabs
 from kongtask.operator.database import DatabaseState
 from kongtask.operator.model import Connection, Pool, PoolKey, Problem
+from kongtask.operator.revision import known_tasks
+from kongtask.postgres.migrations import check_level, read_level
 from kongtask.postgres.queue_state import QueueState, read_queue
 from kongtask.postgres.queue_watcher import QueueWatcher
 
@@ -47,18 +47,18 @@ class PostgresDatabase:
         watcher = await self._watcher(pool.key, connection.uri)
         try:
             async with watcher.borrowed() as session:
-                return await self._ask(session, pool)
+                return await self._ask(session, pool, known_tasks(pool, connection.fingerprint))
         except (ConfigurationError, StoreUnavailable) as error:
             return DatabaseState(queue=database_problem(error), cron=cron)
 
-    async def _ask(self, session: Any, pool: Pool) -> DatabaseState:
+    async def _ask(self, session: Any, pool: Pool, tasks: tuple[str, ...] | None) -> DatabaseState:
         schema, now = pool.spec.schema, self._clock.now()
         level = await read_level(session, schema)
         problem = _level_problem(level, schema)
         queue: QueueState | None = None
         cron = self._crontabs.state(pool)
         try:
-            queue = await read_queue(session, schema, pool.spec.queue_cap)
+            queue = await read_queue(session, schema, pool.spec.queue_cap, tasks)
             if not pool.spec.suspend:
                 cron = await self._crontabs.observe(session, pool, now)
         except DatabaseRefused:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from kongtask.operator.model import PoolKey, PoolSpec
+from kongtask.operator.model import Pool, PoolKey, PoolSpec
 
 
 def short_hash(value: object, length: int = 8) -> str:
@@ -37,6 +37,12 @@ def worker_revision(spec: PoolSpec, fingerprint: str) -> str:
         },
         10,
     )  # fmt: skip
+
+
+def known_tasks(pool: Pool, fingerprint: str) -> tuple[str, ...] | None:
+    """Return the tasks that the pool's workers announced; None before those of its revision did."""
+    current = pool.status.target_revision == worker_revision(pool.spec, fingerprint)
+    return pool.status.tasks or None if current else None
 
 
 def migration_name(key: PoolKey, spec: PoolSpec, fingerprint: str) -> str:

@@ -5,7 +5,7 @@ Every condition is always there, each with a reason from a published list. It wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -71,6 +71,7 @@ def pool_status(done: Pass) -> PoolStatus:
         current_revision="" if workers is None else workers.revision,
         target_revision=plan.revision or pool.status.target_revision,
         schema_version=_schema_version(done),
+        tasks=_tasks(done),
         migration_job=plan.migration or pool.status.migration_job,
         queue=_queue(done),
         scaling=plan.decision.memory,
@@ -83,6 +84,15 @@ def _schema_version(done: Pass) -> int | None:
     if done.observed.schema_version is None:
         return done.pool.status.schema_version
     return done.observed.schema_version
+
+
+def _tasks(done: Pass) -> tuple[str, ...]:
+    """Return what the current workers announced, else what they said before."""
+    before = done.pool.status
+    announced = done.observed.announced_tasks(done.plan.revision)
+    if announced or done.plan.revision not in (None, before.target_revision):
+        return announced
+    return before.tasks
 
 
 def _queue(done: Pass) -> QueueSummary | None:
@@ -178,6 +188,14 @@ def _crontab(done: Pass) -> Finding:
         return _false(cron.problem.reason, cron.problem.message)
     if not cron.entries:
         return _true("NoCrontab", "the pool has no recurring jobs")
+    known = _tasks(done)
+    unknown = [task for task in cron.tasks if known and task not in known]
+    if unknown:
+        return _false(
+            "UnknownTask",
+            f"the workers have no task {_named(unknown)}, they know {_named(known)}: correct the "
+            "crontab, or add the task to the image and tasks.modules",
+        )
     return _true("Parsed", f"{cron.entries} recurring jobs")
 
 
@@ -191,13 +209,35 @@ def _workers(done: Pass) -> Finding:
     if workers.ready == 0 and workers.replicas > 0:
         return _false(*(problem or ("Starting", f"0 of {workers.replicas} workers are ready")))
     if desired == 0 and workers.replicas == 0:
+        unknown = _unknown_jobs(done)
+        if unknown is not None:
+            return _true("UnknownTask", f"no workers are wanted; {unknown}")
         return _true("ScaledToZero", "no workers are wanted")
     if workers.ready == 0:
         return _false("Starting", f"0 of {desired} workers are ready")
     said = f"{workers.ready} of {workers.replicas} workers are ready"
     if problem is not None:
         return _true(problem[0], f"{said}; {problem[1]}")
+    unknown = _unknown_jobs(done)
+    if unknown is not None:
+        return _true("UnknownTask", f"{said}; {unknown}")
     return _true("RollingOut" if workers.rolling else "Available", said)
+
+
+def _unknown_jobs(done: Pass) -> str | None:
+    """Say which jobs wait for ever because no worker of the pool knows their task."""
+    counts = done.observed.counts
+    if counts is None or not counts.unknown_tasks:
+        return None
+    return (
+        f"jobs wait whose task the workers do not know, {_named(counts.unknown_tasks)}: add the "
+        "task to the image and tasks.modules, or remove the jobs"
+    )
+
+
+def _named(tasks: Sequence[str]) -> str:
+    shown = ", ".join(repr(task) for task in tasks[:5])
+    return f"{shown} and {len(tasks) - 5} more" if len(tasks) > 5 else shown
 
 
 def _worker_problem(workers: WorkerSet) -> tuple[str, str] | None:
@@ -279,6 +319,7 @@ def _flips(before: PoolStatus, after: PoolStatus) -> Iterator[PoolEvent]:
         if new.type in ("Ready", "ScalingActive") or told == (new.status, new.reason):
             continue
         bad = new.status == "False" and new.reason not in QUIET_REASONS
+        bad = bad or new.reason == "UnknownTask"
         mended = old is not None and old.status == "False" and new.status == "True"
         if bad or mended:
             yield PoolEvent(

@@ -22,6 +22,7 @@ _STATUS = {
     "current_revision": "currentRevision",
     "target_revision": "targetRevision",
     "schema_version": "schemaVersion",
+    "tasks": "tasks",
 }
 _QUEUE = {
     "ready": "ready",
@@ -83,13 +84,19 @@ def _written(value: object, fields: Mapping[str, str]) -> dict[str, Any]:
 
 def _read(record: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     found = {here: record[there] for here, there in fields.items() if there in record}
-    return {name: _moment(each) if name in _MOMENTS else each for name, each in found.items()}
+    return {name: _value(name, each) for name, each in found.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in _MOMENTS:
+        return _moment(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -5,8 +5,8 @@ Counting is bounded in rows and in time, so that looking never becomes a load of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ class QueueState:
     ready: jobs that could run, a named queue counting as one. ready_capped: there are more.
     running: locked jobs. locked_by: how many of them each pool of workers holds. next_run_at:
     when the first job of the future becomes due. read_only: the server takes no writes.
+    announced: the tasks that each living worker knows, by its name. unknown_tasks: those of due
+    jobs that none of the tasks asked for.
     """
 
     ready: int
@@ -36,17 +38,26 @@ class QueueState:
     next_run_at: datetime | None = None
     now: datetime
     read_only: bool = False
+    announced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown_tasks: tuple[str, ...] = ()
 
 
-async def read_queue(connection: asyncpg.Connection[Any], schema: str, cap: int) -> QueueState:
+async def read_queue(
+    connection: asyncpg.Connection[Any],
+    schema: str,
+    cap: int,
+    tasks: Sequence[str] | None = None,
+) -> QueueState:
     """Read the queue of a schema, counting no more than `cap` waiting jobs.
+
+    With `tasks` only their jobs are counted as waiting: others would wait for ever.
 
     Raises `ConfigurationError` when the schema lacks its tables, `StoreUnavailable` when the
     connection is lost or a statement takes longer than 2 seconds.
     """
     with translated_statement(schema):
         try:
-            counts, locks = await _read(connection, schema, cap)
+            counts, locks, workers = await _read(connection, schema, cap, tasks)
         except asyncpg.QueryCanceledError as error:
             raise StoreUnavailable(
                 f"counting jobs took longer than {TIME_LIMIT_MILLISECONDS} ms: "
@@ -62,14 +73,18 @@ async def read_queue(connection: asyncpg.Connection[Any], schema: str, cap: int)
         next_run_at=counts["next_run_at"],
         now=counts["now"],
         read_only=counts["read_only"],
+        announced={row["host"]: tuple(row["tasks"]) for row in workers},
+        unknown_tasks=tuple(counts["unknown_tasks"]),
     )
 
 
 async def _read(
-    connection: asyncpg.Connection[Any], schema: str, cap: int
-) -> tuple[Any, list[Any]]:
+    connection: asyncpg.Connection[Any], schema: str, cap: int, tasks: Sequence[str] | None
+) -> tuple[Any, list[Any], list[Any]]:
     async with connection.transaction():
         limit = str(TIME_LIMIT_MILLISECONDS)
         await connection.execute(statement("queue_time_limit", schema), limit)
-        counts = await connection.fetchrow(statement("queue_counts", schema), cap)
-        return counts, await connection.fetch(statement("queue_locks", schema))
+        known = None if tasks is None else list(tasks)
+        counts = await connection.fetchrow(statement("queue_counts", schema), cap, known)
+        locks = await connection.fetch(statement("queue_locks", schema))
+        return counts, locks, await connection.fetch(statement("queue_workers", schema))

@@ -103,6 +103,32 @@ async def test_running_jobs_are_counted_by_who_runs_them(session: Any) -> None:
     assert jobs_of_pod("mail-6f", state.locked_by) == 0
 
 
+async def test_jobs_of_tasks_that_the_workers_do_not_know_do_not_count(session: Any) -> None:
+    await session.execute(
+        f"select {DEFAULT_SCHEMA}.add_job(task, queue_name => queue) "
+        "from (values ('mail', null), ('mial', null), ('mial', 'q'), ('report', 'r')) jobs "
+        "(task, queue)"
+    )
+
+    everything = await read_queue(session, DEFAULT_SCHEMA, 100)
+    known = await read_queue(session, DEFAULT_SCHEMA, 100, ["mail", "report", "other"])
+    nothing = await read_queue(session, DEFAULT_SCHEMA, 100, ["other"])
+
+    assert (everything.ready, everything.unknown_tasks) == (4, ())
+    assert (known.ready, known.unknown_tasks) == (2, ("mial",))
+    assert (nothing.ready, nothing.unknown_tasks) == (0, ("mail", "mial", "report"))
+
+
+async def test_workers_that_live_tell_their_tasks(session: Any) -> None:
+    await session.execute(
+        f"insert into {DEFAULT_SCHEMA}._kongtask_pools (pool_id, host, concurrency, tasks, "
+        "heartbeat_at) values ('a', 'mail-1', 1, '{mail}', now()), "
+        "('b', 'mail-2', 1, '{old}', now() - interval '2 minutes')"
+    )
+
+    assert (await read_queue(session, DEFAULT_SCHEMA, 100)).announced == {"mail-1": ("mail",)}
+
+
 async def test_a_schema_without_tables_names_the_way_out(session: Any) -> None:
     with pytest.raises(ConfigurationError, match="kongtask migrate -s nowhere"):
         await read_queue(session, "nowhere", 100)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from operator_words import (
     NOW,
+    REVISION,
     migration,
     pool,
     queue,
@@ -48,10 +49,23 @@ def pulling() -> Observed:
     return seen(workers(1, ready=0, pods=(pod,)), queue(5), DONE)
 
 
+def knowing(*tasks: str, asked: tuple[str, ...] = (), crontab: tuple[str, ...] = ()) -> Observed:
+    """One worker that announced tasks, jobs of others that wait, a crontab that names some."""
+    there = workers(1, pods=(WorkerPod(name="mail-0", ready=True, revision=REVISION),))
+    jobs = queue(0, announced={"mail-0": tasks}, unknown_tasks=asked)
+    return seen(there, jobs, DONE, cron=CronState(entries=len(crontab), tasks=crontab))
+
+
 TABLE: dict[str, tuple[Pool, Observed, str, str, str]] = {
     "all well": (pool(), seen(workers(1), queue(5), DONE), "Ready", "True", "Ready"),
     "scaled to zero is well": (
         pool(), seen(workers(0), queue(), DONE), "WorkersAvailable", "True", "ScaledToZero"),
+    "jobs of a task that no worker knows": (
+        pool(), knowing("mail", asked=("mial",)), "WorkersAvailable", "True", "UnknownTask"),
+    "a crontab of a task that no worker knows": (
+        pool(), knowing("mail", crontab=("mial",)), "CrontabValid", "False", "UnknownTask"),
+    "a crontab of a task that is known": (
+        pool(), knowing("mail", crontab=("mail",)), "CrontabValid", "True", "Parsed"),
     "suspended is well": (
         pool(spec(suspend=True)), seen(workers(0), queue(), DONE), "Ready", "True", "Suspended"),
     "no Secret": (
@@ -212,3 +226,13 @@ def test_transitions_tell_of_scaling_with_its_reason() -> None:
     assert [(each.reason, each.message) for each in transitions(one, three)] == [
         ("ScaledUp", "from 1 to 3 workers: 3 = ceil((25 ready + 0 running) / 10)")
     ]
+
+
+def test_announced_tasks_are_remembered_until_the_revision_changes() -> None:
+    first = told(pool(), knowing("mail"))
+    at_zero = told(replace(pool(), status=first), seen(workers(0), queue(), DONE))
+    changed = replace(pool(spec(image="shop/tasks:2")), status=first)
+
+    assert first.tasks == at_zero.tasks == ("mail",)
+    assert told(changed, seen(workers(0), queue(), DONE)).tasks == ()
+    assert status_from_manifest(status_to_manifest(first)).tasks == ("mail",)
