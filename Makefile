@@ -35,7 +35,7 @@ test-debian: setup ## the same on Debian's PostgreSQL (apt-get install postgresq
 	KONGTASK_TEST_POSTGRES_BIN=$(DEBIAN_POSTGRES) $(BIN)/pytest
 
 demo: setup ## a pool of workers running jobs on this machine, on an embedded PostgreSQL
-	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add report '{}'
+	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add resize '{"image": "cat.png"}' --add flaky '{}'
 
 e2e: setup ## end-to-end tests on Kubernetes: KUBECONFIG's cluster, else a new kind one
 	bash scripts/e2e.sh

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
@@ -55,14 +55,17 @@ def describe(dsn: str) -> str:
 
     >>> describe("postgres://me:secret@db:5433/shop?password=x")
     'me@db:5433/shop'
+    >>> describe("postgres://me@/shop?host=/run/postgres")
+    'me@/run/postgres/shop'
     """
     try:
         parts = urlsplit(dsn)
-        host, port = parts.hostname or "localhost", parts.port or 5432
+        address = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+        host = parse_qs(parts.query).get("host", [""])[0]
     except ValueError:
         return "the connection string"
     user = f"{unquote(parts.username)}@" if parts.username else ""
-    return f"{user}{host}:{port}{parts.path}"
+    return f"{user}{host or address}{parts.path}"
 
 
 def check_dsn(dsn: str) -> None:
