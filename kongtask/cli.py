@@ -166,7 +166,7 @@ async def _work(
         if settings.migrate:
             await run_migrations(pool, settings.database.schema)
         options = _options(settings, crontab)
-        workers = WorkerPool(tasks, pool, options, once=settings.once)
+        workers = WorkerPool(tasks, pool, options, once=settings.once, dsn=settings.database.url)
         await _run(workers, settings, options, sorted(tasks))
     finally:
         await close_pool(pool)

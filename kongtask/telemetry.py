@@ -39,7 +39,6 @@ SCHEDULE_DELAY = 1000
 
 _MODULES = {"grpc": "grpc", "http/protobuf": "http"}
 _COMPRESSIONS = {"none": "NoCompression", "gzip": "Gzip", "deflate": "Deflate"}
-_NOISY = ("opentelemetry.exporter", "opentelemetry.util.re")
 _log = logging.getLogger("kongtask.telemetry")
 
 
@@ -209,11 +208,11 @@ def _provider(export: Export, instance: str) -> tuple[TracerProvider, _QuietExpo
 
 def _hush(export: Export) -> _Heard:
     """Keep what the SDK says of exports out of the log: it repeats, and it may show headers."""
+    logging.getLogger("opentelemetry.util.re").setLevel(logging.CRITICAL + 1)
     heard = _Heard(export.headers.values())
-    for name in _NOISY:
-        logger = logging.getLogger(name)
-        logger.propagate = False
-        logger.addHandler(heard)
+    exporters = logging.getLogger("opentelemetry.exporter")
+    exporters.propagate = False
+    exporters.addHandler(heard)
     return heard
 
 

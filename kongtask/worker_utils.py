@@ -13,6 +13,7 @@ from kongtask.postgres.enqueue import JobQueue, NewJob
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import close_pool, open_pool
 from kongtask.postgres.statements import DEFAULT_SCHEMA
+from kongtask.tracing import Tracing
 
 if TYPE_CHECKING:
     import asyncpg
@@ -28,17 +29,19 @@ class WorkerUtils:
     that connection's transaction commits.
     """
 
-    def __init__(self, pool: asyncpg.Pool[Any], schema: str = DEFAULT_SCHEMA) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool[Any], schema: str = DEFAULT_SCHEMA, *, dsn: str = ""
+    ) -> None:
         self.pool = pool
         self.schema = schema
         self._owned = False
-        self._queue = JobQueue(pool, schema)
+        self._queue = JobQueue(pool, schema, Tracing(dsn))
         self._administration = JobAdministration(pool, schema)
 
     @classmethod
     async def connect(cls, connection_string: str, schema: str = DEFAULT_SCHEMA) -> Self:
         """Open a pool of connections; raises `ConfigurationError` or `StoreUnavailable`."""
-        utils = cls(await open_pool(connection_string), schema)
+        utils = cls(await open_pool(connection_string), schema, dsn=connection_string)
         utils._owned = True
         return utils
 

@@ -40,9 +40,9 @@ class Redaction:
         """Return the text as it may be shown."""
         # Cut before it is searched, so that a text of megabytes costs no more than some pages.
         text = shortened(text, 8 * TEXT_LIMIT)
-        text = _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
         if self._known is not None:
             text = self._known.sub("***", text)
+        text = _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
         return shortened(text, TEXT_LIMIT)
 
     def message(self, error: BaseException) -> str:

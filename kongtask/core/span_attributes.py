@@ -6,7 +6,7 @@ options are left out, and so is the payload.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -35,11 +35,12 @@ def adding_one(task: str, spec: TaskSpec) -> Attributes:
     given: dict[str, Value | None] = {
         "kongtask.job.priority": spec.priority,
         "kongtask.job.max_attempts": spec.max_attempts,
-        "kongtask.job.queue_name": spec.queue_name,
-        "kongtask.job.key": spec.job_key,
+        "kongtask.job.queue_name": spec.queue_name and shortened(spec.queue_name),
+        "kongtask.job.key": spec.job_key and shortened(spec.job_key),
         "kongtask.job.key_mode": spec.job_key and (spec.job_key_mode or "replace"),
     }
-    return _operation("add_job", "send", task) | _present(given)
+    present = {name: value for name, value in given.items() if value is not None}
+    return _operation("add_job", "send", task) | present
 
 
 def adding_many(tasks: Sequence[str]) -> Attributes:
@@ -53,18 +54,20 @@ def adding_many(tasks: Sequence[str]) -> Attributes:
 
 def processing(job: Job, worker_id: str, now: datetime) -> Attributes:
     """Return what the span of an attempt says when it begins."""
-    known: dict[str, Value | None] = {
+    attributes = _operation("process", "process", job.task_identifier)
+    attributes |= {
         MESSAGE_ID: str(job.id),
-        "messaging.client.id": worker_id,
+        "messaging.client.id": shortened(worker_id),
         "kongtask.job.attempt": job.attempts,
         "kongtask.job.max_attempts": job.max_attempts,
         "kongtask.job.priority": job.priority,
-        "kongtask.job.queue_name": job.queue_name,
-        "kongtask.job.key": job.key,
         "kongtask.job.wait_s": seconds(now - job.run_at),
         "kongtask.job.age_s": seconds(now - job.created_at),
     }
-    attributes = _operation("process", "process", job.task_identifier) | _present(known)
+    if job.queue_name is not None:
+        attributes["kongtask.job.queue_name"] = shortened(job.queue_name)
+    if job.key is not None:
+        attributes["kongtask.job.key"] = shortened(job.key)
     if job.flags:
         attributes["kongtask.job.flags"] = [shortened(flag) for flag in job.flags[:MAX_FLAGS]]
     return attributes
@@ -83,19 +86,11 @@ def seconds(duration: timedelta) -> float:
 
 
 def _operation(name: str, kind: str, task: str | None) -> Attributes:
-    return _present(
-        {
-            SYSTEM_NAME: SYSTEM,
-            "messaging.operation.name": name,
-            "messaging.operation.type": kind,
-            "messaging.destination.name": task,
-        }
-    )
-
-
-def _present(values: Mapping[str, Value | None]) -> Attributes:
-    return {
-        name: shortened(value) if isinstance(value, str) else value
-        for name, value in values.items()
-        if value is not None
+    attributes: Attributes = {
+        SYSTEM_NAME: SYSTEM,
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
     }
+    if task is not None:
+        attributes["messaging.destination.name"] = shortened(task)
+    return attributes

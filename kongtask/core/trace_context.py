@@ -31,8 +31,7 @@ _MAX_MEMBERS = 32
 _MAX_STATE = 8192
 _KNOWN_FLAGS = 0x03
 _TRACEPARENT = re.compile(
-    r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})"
-    r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 _MEMBER = re.compile(
     r"([a-z][_0-9a-z*/-]{0,255}|[a-z0-9][_0-9a-z*/-]{0,240}@[a-z][_0-9a-z*/-]{0,13})"
@@ -66,14 +65,17 @@ class TraceContext:
     def origin(self) -> Origin | None:
         """Return the span that added the job, or None when the texts do not say."""
         found = _TRACEPARENT.fullmatch(self.traceparent or "")
-        if found is None or (found["version"] == "00" and found["more"]):
+        if found is None:
             return None
-        members = _members(self.tracestate or "")
+        version, trace_id, span_id, flags, more = found.groups()
+        if version == "00" and more:
+            return None
+        members = _members(self.tracestate) if self.tracestate else {}
         return Origin(
-            trace_id=int(found["trace"], 16),
-            span_id=int(found["span"], 16),
-            flags=int(found["flags"], 16) & _KNOWN_FLAGS,
-            state=tuple((key, value) for key, value in members.items() if key != _HINT),
+            trace_id=int(trace_id, 16),
+            span_id=int(span_id, 16),
+            flags=int(flags, 16) & _KNOWN_FLAGS,
+            state=tuple(pair for pair in members.items() if pair[0] != _HINT) if members else (),
         )
 
     def hint(self) -> Relation | None:

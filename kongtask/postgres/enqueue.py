@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -112,58 +114,91 @@ class JobQueue:
         added: dict[int, Job] = {}
         async with connection.transaction():
             for mode, places in _by_mode(specs).items():
-                rows: list[Any] = []
-                if mode != "unsafe_dedupe":
-                    batch = "[" + ",".join(_as_row(specs[at], texts[at]) for at in places) + "]"
-                    with translated_statement(self.schema):
-                        rows = await connection.fetch(
-                            statement("add_jobs", self.schema),
-                            batch, mode == "preserve_run_at",
-                            context.traceparent, context.tracestate,
-                        )  # fmt: skip
-                found = _Matches([job_from_record(row) for row in rows])
-                for at in places:
-                    task, _, spec = specs[at]
-                    added[at] = found.take(task, texts[at], spec) or await self._add_one(
-                        connection, task, texts[at], spec, context
+                batch = [_Wanted(at, specs[at][0], texts[at], specs[at][2]) for at in places]
+                found = await self._batch(connection, mode, batch, context)
+                for each in batch:
+                    added[each.at] = found.get(each.at) or await self._add_one(
+                        connection, each.task, each.text, each.spec, context
                     )
         return [added[at] for at in range(len(specs))]
 
+    async def _batch(
+        self, connection: Executor, mode: str, batch: list[_Wanted], context: TraceContext
+    ) -> dict[int, Job]:
+        """Add jobs of one key mode; return them by place, without those lost in a race."""
+        if mode == "unsafe_dedupe":
+            return {}  # the database has no function for many of these
+        rows = "[" + ",".join(_as_row(each) for each in batch) + "]"
+        with translated_statement(self.schema):
+            records = await connection.fetch(
+                statement("add_jobs", self.schema),
+                rows, mode == "preserve_run_at", context.traceparent, context.tracestate,
+            )  # fmt: skip
+            names = await connection.fetch(
+                statement("names_of_ids", self.schema),
+                list({each["task_id"] for each in records}),
+                list({each["job_queue_id"] for each in records} - {None}),
+            )
+        known = {(each["is_queue"], each["id"]): each["name"] for each in names}
+        return _matched(batch, [_named(each, known) for each in records])
 
-class _Matches:
-    """Finds for each spec the row it became: the database answers in no particular order."""
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self._by_key = {job.key: job for job in jobs if job.key is not None}
-        self._others: dict[object, deque[Job]] = defaultdict(deque)
-        for job in sorted(jobs, key=lambda job: job.id):
-            if job.key is None:
-                self._others[_fingerprint(job)].append(job)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One job of many that are added, and its place among them."""
 
-    def take(self, task: str, text: str, spec: TaskSpec) -> Job | None:
-        if spec.job_key is not None:
-            return self._by_key.get(spec.job_key)
-        flags = tuple(sorted(set(spec.flags or ())))
-        wanted = (
-            task, text, spec.queue_name, spec.priority or 0,
-            25 if spec.max_attempts is None else spec.max_attempts, flags, spec.run_at,
-        )  # fmt: skip
-        rows = self._others.get(wanted)
-        return rows.popleft() if rows else None
+    at: int
+    task: str
+    text: str
+    spec: TaskSpec
+
+
+def _named(record: Any, known: dict[tuple[bool, int], str]) -> Job:
+    row = dict(record)
+    queue = row.pop("job_queue_id")
+    task, queue_name = known[False, row["task_id"]], known.get((True, queue))
+    return job_from_record(row, task_identifier=task, queue_name=queue_name)
+
+
+def _matched(batch: list[_Wanted], jobs: list[Job]) -> dict[int, Job]:
+    """Find for each spec the row it became: the database answers in no particular order."""
+    by_key = {job.key: job for job in jobs if job.key is not None}
+    others: dict[object, deque[Job]] = defaultdict(deque)
+    for job in sorted(jobs, key=lambda job: job.id):
+        if job.key is None:
+            others[_fingerprint(job)].append(job)
+    now = max((job.created_at for job in jobs), default=None)
+    found: dict[int, Job] = {}
+    for each in batch:
+        if each.spec.job_key is None:
+            found[each.at] = others[_wanted_fingerprint(each, now)].popleft()
+        elif each.spec.job_key in by_key:
+            found[each.at] = by_key[each.spec.job_key]
+    return found
 
 
 def _fingerprint(job: Job) -> object:
-    run_at = None if job.run_at == job.created_at else job.run_at
+    """What tells unkeyed jobs of one call apart; equal ones may stand for each other."""
     return (
         job.task_identifier, job.payload_json, job.queue_name, job.priority,
-        job.max_attempts, job.flags, run_at,
+        job.max_attempts, job.flags, None if job.run_at == job.created_at else job.run_at,
     )  # fmt: skip
 
 
-def _as_row(spec: tuple[str, object, TaskSpec], text: str) -> str:
-    task, _, options = spec
+def _wanted_fingerprint(each: _Wanted, now: datetime | None) -> object:
+    spec = each.spec
+    run_at = None if spec.run_at == now else spec.run_at
+    return (
+        each.task, each.text, spec.queue_name, spec.priority or 0,
+        25 if spec.max_attempts is None else spec.max_attempts,
+        tuple(sorted(set(spec.flags or ()))), run_at,
+    )  # fmt: skip
+
+
+def _as_row(each: _Wanted) -> str:
+    options = each.spec
     fields = {
-        "identifier": task,
+        "identifier": each.task,
         "queue_name": options.queue_name,
         "run_at": None if options.run_at is None else options.run_at.isoformat(),
         "max_attempts": options.max_attempts,
@@ -171,7 +206,7 @@ def _as_row(spec: tuple[str, object, TaskSpec], text: str) -> str:
         "priority": options.priority,
         "flags": None if options.flags is None else list(options.flags),
     }
-    return json.dumps(fields)[:-1] + f', "payload": {text}}}'
+    return json.dumps(fields)[:-1] + f', "payload": {each.text}}}'
 
 
 def _by_mode(specs: list[tuple[str, object, TaskSpec]]) -> dict[str, list[int]]:

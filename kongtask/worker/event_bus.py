@@ -51,8 +51,7 @@ class EventBus:
         for each in list(self._subscriptions):
             if each.event == event and each.handler == handler:
                 self._subscriptions.remove(each)
-                if each.runner is not None:
-                    each.runner.cancel()
+                each.end()
 
     def emit(self, event: str, data: Any = None) -> None:
         """Tell everyone who listens. It never raises and never waits."""
@@ -70,11 +69,13 @@ class EventBus:
                 self._logger.warn("event handlers did not finish in time")
 
     def _tell(self, subscription: _Subscription, event: str, data: Any) -> None:
-        if inspect.iscoroutinefunction(subscription.handler):
-            self._queue(subscription).put_nowait((event, data))
-            return
         try:
-            subscription.handler(data)
+            if inspect.iscoroutinefunction(subscription.handler):
+                self._queue(subscription).put_nowait((event, data))
+                return
+            result = subscription.handler(data)
+            if inspect.isawaitable(result):
+                self._queue(subscription).put_nowait((event, result))
         except Exception as error:
             self._blame(event, error)
 
@@ -89,9 +90,7 @@ class EventBus:
         while True:
             event, data = await subscription.waiting.get()
             try:
-                result = subscription.handler(data)
-                if result is not None:
-                    await result
+                await (data if inspect.isawaitable(data) else subscription.handler(data))
             except Exception as error:
                 self._blame(event, error)
             finally:

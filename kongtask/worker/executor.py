@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -46,18 +47,18 @@ class Executor:
         self._tracing = tracing
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kongtask-job")
+        self.is_cutting = False
+        """Whether jobs are cancelled because patience has ended; a handler may cancel itself."""
 
     async def execute(self, job: Job, worker_id: str) -> Outcome:
-        """Run the job; returns `released` when cancelled, so that it can be given back."""
+        """Run the job; returns `released` when it was cut off, so that it can be given back."""
         with self._tracing.processing(job, worker_id=worker_id, now=self._clock.now()) as span:
             try:
                 await self._call(job, self._helpers(job, worker_id))
                 outcome = SUCCESS
             except asyncio.CancelledError as error:
-                outcome = RELEASED if _is_stopping() else failure(job, error)
-            except (KeyboardInterrupt, SystemExit) as error:
-                outcome = failure(job, error)
-            except Exception as error:
+                outcome = RELEASED if self.is_cutting else failure(job, error)
+            except BaseException as error:
                 outcome = failure(job, error)
             span.finish(outcome)
         return outcome
@@ -87,14 +88,18 @@ class Executor:
             return
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        result = await loop.run_in_executor(
-            self._threads, context.run, handler, job.payload, ThreadHelpers(helpers, loop)
+        result, error = await loop.run_in_executor(
+            self._threads, context.run, _called, handler, job.payload, ThreadHelpers(helpers, loop)
         )
-        if asyncio.iscoroutine(result):
+        if error is not None:
+            raise error
+        if inspect.isawaitable(result):
             await result
 
 
-def _is_stopping() -> bool:
-    """Whether this asyncio task itself was asked to end, rather than something it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _called(handler: TaskHandler, *arguments: object) -> tuple[Any, BaseException | None]:
+    """Return what the handler returned or raised: a future cannot hold every exception."""
+    try:
+        return handler(*arguments), None
+    except BaseException as error:
+        return None, error

@@ -6,11 +6,12 @@ dead, and the others get as long to come back as a silence may last.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
 from kongtask.clock import Clock
-from kongtask.errors import ConfigurationError, StoreUnavailable
+from kongtask.errors import KongTaskError
 from kongtask.logger import Logger
 from kongtask.postgres.jobs import JobStore
 
@@ -36,15 +37,11 @@ class Heart:
 
     async def run(self) -> None:
         """Beat again and again, through outages."""
-        while True:
-            await self._clock.sleep(BEAT_PERIOD * self._clock.jitter(0.9, 1.1))
-            self.turned_at = self._clock.monotonic()
-            try:
-                await self.beat()
-            except (StoreUnavailable, ConfigurationError) as error:
-                if self._steady_since is not None:
-                    self._logger.warn(f"no heartbeat: {error}")
-                self._steady_since = None
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._turn())
+            while True:
+                await self._clock.sleep(BEAT_PERIOD * self._clock.jitter(0.9, 1.1))
+                await self._try()
 
     async def beat(self) -> None:
         """Beat once; raises `StoreUnavailable` when the database is away."""
@@ -57,3 +54,18 @@ class Heart:
             self._logger.warn(f"freed {jobs} jobs of {pool_id}, which has died", {"pool": pool_id})
         if freed:
             self._on_freed()
+
+    async def _turn(self) -> None:
+        """Note that the event loop turns: a beat may wait for the database for a long time."""
+        while True:
+            self.turned_at = self._clock.monotonic()
+            await self._clock.sleep(BEAT_PERIOD)
+
+    async def _try(self) -> None:
+        try:
+            await self.beat()
+        except Exception as error:  # whatever the database says, the jobs of this pool run on
+            if self._steady_since is not None:
+                said = str(error) if isinstance(error, KongTaskError) else repr(error)
+                self._logger.warn(f"no heartbeat: {said}")
+            self._steady_since = None

@@ -80,4 +80,22 @@ class ThreadHelpers:
         return self._done(self._helpers.add_jobs(jobs))
 
     def _done(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        try:
+            if _is_running(self._loop):
+                raise RuntimeError(
+                    "the helpers of a plain function were called on the event loop, which they "
+                    "would block for ever: make the handler itself an `async def`"
+                )
+            done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise
+        return done.result()
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this very thread is the one that the loop runs in."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

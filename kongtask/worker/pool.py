@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,6 +72,7 @@ class WorkerPool:
         *,
         once: bool = False,
         owns_pool: bool = False,
+        dsn: str = "",
     ) -> None:
         if pool.get_max_size() < LEAST_CONNECTIONS:
             raise ConfigurationError(
@@ -92,7 +94,7 @@ class WorkerPool:
             tasks=tuple(sorted(handlers)),
         )
         self._store = JobStore(pool, options.schema, identity)
-        tracing = Tracing()
+        tracing = Tracing(dsn)
         self._queue = JobQueue(pool, options.schema, tracing)
         self._recorder = Recorder(
             store=self._store, logger=options.logger, clock=clock, on_settled=self._settled
@@ -123,7 +125,8 @@ class WorkerPool:
         self._emit_pool(POOL_CREATE)
         for worker_id in self._worker_ids:
             self._options.events.emit(WORKER_CREATE, WorkerCreateData(worker_id=worker_id))
-        self._main = asyncio.get_running_loop().create_task(self._run())
+        # In a context of its own: whatever span the caller is in ends before the pool does.
+        self._main = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def wait(self) -> None:
         """Return when the pool has ended.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kongtask.clock import Clock
 from kongtask.core.attempt import Outcome, OutcomeKind
 from kongtask.core.job import Job
-from kongtask.errors import ConfigurationError, KongTaskError, StoreUnavailable
+from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.logger import Logger
 from kongtask.postgres.jobs import JobStore
 
@@ -102,9 +102,7 @@ class Recorder:
     async def _write(self, write: _Write, runs: Sequence[Run], retries: asyncio.TaskGroup) -> None:
         try:
             held, sure = await self._written(write, runs)
-        except KongTaskError:
-            raise
-        except Exception as error:
+        except Exception as error:  # such as what a trigger raises, a check violation included
             if len(runs) == 1:
                 self._refused.append(runs[0])
                 retries.create_task(self._again(runs[0], error))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from kongtask.errors import KongTaskError
 from kongtask.postgres.pool import close_pool, open_pool
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
@@ -35,11 +38,17 @@ async def run_task_list_once(
 ) -> None:
     """Run jobs until none is left that could run now, those they add included, then return.
 
-    Jobs of the future are not waited for, and neither are retries. Arguments and errors are those
-    of `run_task_list`.
+    Jobs of the future are not waited for, and neither are retries. Cancelling it cuts running jobs
+    off. Arguments and errors are those of `run_task_list`.
     """
     workers = await _started(tasks, pool, options or WorkerPoolOptions(), once=True)
-    await workers.wait()
+    try:
+        await workers.wait()
+    except asyncio.CancelledError:
+        workers.cut()
+        with suppress(KongTaskError):
+            await workers.wait()
+        raise
 
 
 async def _started(
@@ -55,7 +64,7 @@ async def _started(
         return workers
     opened = await open_pool(pool, max_size=options.max_pool_size)
     try:
-        workers = WorkerPool(tasks, opened, options, once=once, owns_pool=True)
+        workers = WorkerPool(tasks, opened, options, once=once, owns_pool=True, dsn=pool)
         await workers.start()
     except BaseException:
         await close_pool(opened)

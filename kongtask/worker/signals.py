@@ -1,6 +1,7 @@
 """Turns the signals that end a process into calls, for as long as a pool of workers runs.
 
-The first asks for a drain, the second cuts it short. What was installed before is put back.
+The first asks for a drain, the second cuts it short. Every pool of a process hears them. What was
+installed before is put back.
 """
 
 from __future__ import annotations
@@ -8,9 +9,29 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM arrived while there was nothing to drain."""
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Raise `Ended` at SIGTERM, so that what was opened is closed; for a program's start."""
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -20,26 +41,56 @@ def handled_signals(first: Callable[[str], None], second: Callable[[], None]) ->
     Outside the main thread nothing is installed: Python delivers no signals there.
     """
     loop = asyncio.get_running_loop()
-    before = {each: signal.getsignal(each) for each in SIGNALS}
-    seen: list[signal.Signals] = []
+    seen: list[str] = []
 
-    def heard(which: signal.Signals) -> None:
-        seen.append(which)
+    def heard(name: str) -> None:
+        seen.append(name)
         if len(seen) == 1:
-            first(which.name)
+            first(name)
         else:
             second()
 
+    handlers = [_Handler(each, loop, heard) for each in SIGNALS]
     try:
-        for each in SIGNALS:
-            loop.add_signal_handler(each, heard, each)
-    except (ValueError, RuntimeError, NotImplementedError):
+        for each in handlers:
+            each.install()
+    except ValueError:
         yield
         return
     try:
         yield
     finally:
-        for each in SIGNALS:
-            loop.remove_signal_handler(each)
-            with suppress(TypeError):
-                signal.signal(each, before[each])
+        for each in handlers:
+            each.remove()
+
+
+class _Handler:
+    """One pool's ear for one signal; it passes the signal on to the pools that began earlier."""
+
+    def __init__(
+        self, which: signal.Signals, loop: asyncio.AbstractEventLoop, heard: Callable[[str], None]
+    ) -> None:
+        self._which = which
+        self._loop = loop
+        self._heard = heard
+        self._before: Any = signal.SIG_DFL
+        self._is_over = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self._is_over:
+            # Python runs this between any two steps; the loop is told when it turns.
+            self._loop.call_soon_threadsafe(self._heard, self._which.name)
+        if isinstance(self._before, _Handler):
+            self._before(number, frame)
+
+    def install(self) -> None:
+        self._before = signal.signal(self._which, self)
+
+    def remove(self) -> None:
+        self._is_over = True
+        if signal.getsignal(self._which) is not self:
+            return  # a pool that began later passes signals on through this one
+        before = self._before
+        while isinstance(before, _Handler) and before._is_over:
+            before = before._before
+        signal.signal(self._which, signal.SIG_DFL if before is None else before)

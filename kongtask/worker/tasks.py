@@ -83,23 +83,22 @@ def load_tasks(places: Sequence[str]) -> dict[str, TaskHandler]:
     """
     found: dict[str, TaskHandler] = {}
     for place in places:
-        before = len(found)
-        for module in _modules(place):
-            for name, handler in tasks_in(vars(module)).items():
-                _add(found, name, handler)
-        if len(found) == before:
+        here = [each for module in _modules(place) for each in tasks_in(vars(module)).items()]
+        if not here:
             raise ConfigurationError(
                 f"tasks {place!r} holds no task: put @task (from kongtask import task) above a "
                 "function of (payload, helpers)"
             )
+        for name, handler in here:
+            _add(found, name, handler)
     return found
 
 
 def is_coroutine_handler(handler: TaskHandler) -> bool:
     """Whether calling the handler gives something to await, rather than blocking."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
     called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
-    while isinstance(called, functools.partial):
-        called = called.func
     return inspect.iscoroutinefunction(called)
 
 
@@ -137,14 +136,13 @@ def _from_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     known = sys.modules.get(name)
-    if (
-        known is not None
-        and Path(getattr(known, "__file__", None) or "").resolve() != path.resolve()
-    ):
+    if known is not None:
+        if Path(getattr(known, "__file__", None) or "").resolve() == path.resolve():
+            return known  # another module imported it: a second copy would double its tasks
         name = f"kongtask_tasks_{abs(hash(path.resolve()))}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

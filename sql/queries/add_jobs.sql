@@ -3,11 +3,12 @@
 -- $2 bool  whether jobs that exist keep their run_at
 -- $3 text  traceparent to keep with the jobs, or null
 -- $4 text  tracestate to keep with the jobs, or null
--- returns  the jobs in no particular order
+-- returns  the jobs in no particular order, with the ids of their tasks and queues: names that this
+--          very statement makes are not visible to it
 select
     jobs.id,
-    tasks.identifier as task_identifier,
-    queues.queue_name,
+    jobs.task_id,
+    jobs.job_queue_id,
     jobs.payload::text as payload_json,
     jobs.priority, jobs.run_at, jobs.attempts, jobs.max_attempts, jobs.last_error,
     jobs.created_at, jobs.updated_at, jobs.key, jobs.revision, jobs.locked_at, jobs.locked_by,
@@ -28,5 +29,3 @@ lateral {schema}.add_jobs(
     ),
     $2::bool
 ) as jobs
-left join {schema}._private_tasks as tasks on tasks.id = jobs.task_id
-left join {schema}._private_job_queues as queues on queues.id = jobs.job_queue_id
