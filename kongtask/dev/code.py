@@ -69,11 +69,15 @@ async def check_code(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode != 0:
-        said = errors.decode(errors="replace").strip().splitlines()
-        raise ConfigurationError(
-            said[-1] if said else f"importing {', '.join(modules)} ended the process: correct them"
-        )
+    if process.returncode == 0 and output:
+        return _answer(output)
+    said = errors.decode(errors="replace").strip().splitlines()
+    ended = f"importing {', '.join(modules)} ended the process: correct what ends it"
+    raise ConfigurationError(said[-1] if said and process.returncode else ended)
+
+
+def _answer(output: bytes) -> TaskCode:
+    """Read the last line; what stands before it was written by the modules themselves."""
     answer = json.loads(output.splitlines()[-1])
     return TaskCode(
         tasks=tuple(answer["tasks"]), files=tuple(Path(each) for each in answer["files"])

@@ -10,6 +10,7 @@ import os
 import pwd
 import signal
 from asyncio.subprocess import DEVNULL, STDOUT, Process
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -46,8 +47,11 @@ class EmbeddedServer:
         self._clock = clock
         self._lock: IO[str] | None = None
         self._process: Process | None = None
+        self._sockets = folder
         self.url = ""
         self.version = ""
+        self.user: str | None = None
+        self.opened: tuple[Path, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -83,13 +87,16 @@ class EmbeddedServer:
         if process is not None:
             await _stopped(process)
             self._guard.left(process.pid)
+            with suppress(OSError):  # a folder that holds more than the socket did stays
+                self._sockets.rmdir()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     async def _start(self, there: Installation) -> None:
-        sockets = socket_folder(there)
+        sockets = self._sockets = socket_folder(there)
         self.version = there.version
+        self.user, self.opened = there.user, there.opened
         self.url = socket_url(sockets)
         with self.log.open("w") as log:
             self._process = await asyncio.create_subprocess_exec(

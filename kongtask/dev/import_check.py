@@ -31,6 +31,7 @@ def sources(modules: Iterable[ModuleType], folder: Path) -> Iterator[str]:
 
 def main(places: list[str]) -> int:
     """Print the tasks and the files they came from as JSON; exit with 2 and a sentence."""
+    sys.path.insert(0, str(Path.cwd()))
     try:
         with contextlib.redirect_stdout(sys.stderr):
             tasks = load_tasks(places)

@@ -70,12 +70,16 @@ class PassLoop:
     async def _read_again(self) -> None:
         before = self.reading
         try:
-            self.reading = await self._project.read()
+            found = await self._project.read()
         except ConfigurationError as error:
             self._say(f"{error} (what ran before runs on)")
             return
+        if found.pool.key != before.pool.key:
+            self._say(f"the pool is now called {found.pool.key.name}: start kongtask dev again")
+            return
+        self.reading = found
         self._say("the manifest or its tasks changed")
-        for note in self.reading.notes:
+        for note in found.notes:
             if note not in before.notes:
                 self._say(note)
         self.wake()

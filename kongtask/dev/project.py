@@ -41,12 +41,12 @@ class Project:
     async def read(self) -> Reading:
         """Return what stands there now; raises `ConfigurationError` for what cannot work."""
         # The moment before reading counts: what is saved meanwhile is read again.
-        self._seen = self._now()
+        before = self._seen = self._now()
         found = read_manifest_file(self.manifest_path)
         code = await self._check(found.pool)
         if code.files != self._files:
             self._files = code.files
-            self._seen = self._now()
+            self._seen = (before[0], *stamps(code.files))
         self._generation += 1
         pool = replace(found.pool, generation=self._generation, created_at=self.clock.now())
         return Reading(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from kongtask.clock import Clock
@@ -88,7 +89,8 @@ class Session:
         """Note that the end was asked for, and say what it waits for."""
         self.asked_to_end = True
         count = 0 if self._cluster is None else self._cluster.count
-        waits = f": {count} workers finish their jobs, {signal} again ends them" if count else ""
+        workers = f"{count} worker{'s' if count != 1 else ''}"
+        waits = f": {workers} may finish running jobs, {signal} again ends them" if count else ""
         self._say(f"{signal}, stopping{waits}")
 
     def goodbye(self) -> None:
@@ -102,27 +104,30 @@ class Session:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        request = self._request
-        if request.database_url is not None:
-            check_dsn(request.database_url)
-        project = Project(
-            manifest_path=request.manifest_path,
-            folder=request.folder,
-            environment=request.environment,
-            uri=request.database_url or socket_url(request.state_folder.resolve() / "postgres"),
-            clock=self._clock,
-        )
+        if self._request.database_url is not None:
+            check_dsn(self._request.database_url)
+        project = self._project()
         reading = await project.read()
-        self._first_jobs = read_first_jobs(request.first_jobs, reading.code.tasks)
+        self._first_jobs = read_first_jobs(self._request.first_jobs, reading.code.tasks)
         self._introduce(reading)
         async with AsyncExitStack() as stack:
             stack.enter_context(warnings_said(self._say))
             guard = await stack.enter_async_context(_guard())
             server = await self._server(stack, guard)
-            uri = request.database_url if server is None else server.url
-            assert uri is not None
+            uri = server.url if server is not None else self._request.database_url or ""
             loop = PassLoop(project, reading, self._say, self._clock)
             await self._work(loop, uri, guard, server)
+
+    def _project(self) -> Project:
+        request = self._request
+        own = request.state_folder.resolve() / "postgres"
+        return Project(
+            manifest_path=request.manifest_path,
+            folder=request.folder,
+            environment=request.environment,
+            uri=request.database_url or socket_url(own),
+            clock=self._clock,
+        )
 
     def _introduce(self, reading: Reading) -> None:
         pool = reading.pool
@@ -136,6 +141,9 @@ class Session:
         self._say(f"database: starting PostgreSQL in {self._request.state_folder}")
         server = EmbeddedServer(self._request.state_folder, guard, self._clock)
         await stack.enter_async_context(server)
+        if server.opened:
+            folders = ", ".join(str(each) for each in server.opened)
+            self._say(f"database: user {server.user} may now pass through {folders} (chmod o+x)")
         self._say(f"database: PostgreSQL {server.version} at {server.url}")
         return server
 
@@ -167,34 +175,29 @@ class Session:
             loop.wake()
 
         around = Surroundings(guard=guard, clock=self._clock, changed=changed)
-
-        def hire(pool: Pool, name: str) -> WorkerProcess:
-            environment = pool_environment(pool, uri, self._request.environment)
-            recipe = Recipe(
-                command=WORKER,
-                folder=self._request.folder,
-                environment={**environment, "KONGTASK_WORKER_NAME": name},
-                drain_timeout=pool.spec.drain_timeout_seconds,
-                grace=GRACE,
-            )
-            say = named(self._raw, name)
-            return WorkerProcess(recipe, around, timed(say, self._clock), relay=say)
-
-        async def migrate(schema: str) -> None:
-            async with await WorkerUtils.connect(uri, schema) as utils:
-                await utils.migrate()
-
         cluster = LocalCluster(
             Parts(
                 connection=Connection(uri=uri, fingerprint=short_hash(uri)),
-                hire=hire,
-                migrate=migrate,
+                hire=partial(self._hire, uri, around),
+                migrate=partial(_migrate, uri),
                 say=self._named(loop.reading.pool.key.name),
                 wake=loop.wake,
                 clock=self._clock,
             )
         )
         return cluster
+
+    def _hire(self, uri: str, around: Surroundings, pool: Pool, name: str) -> WorkerProcess:
+        environment = pool_environment(pool, uri, self._request.environment)
+        recipe = Recipe(
+            command=WORKER,
+            folder=self._request.folder,
+            environment={**environment, "KONGTASK_WORKER_NAME": name},
+            drain_timeout=pool.spec.drain_timeout_seconds,
+            grace=GRACE,
+        )
+        relay = named(self._raw, name)
+        return WorkerProcess(recipe, around, timed(relay, self._clock), relay=relay)
 
     async def _welcome(self, reading: Reading, status: PoolStatus, uri: str) -> None:
         """Add the first jobs and tell how to add more, once the schema is there."""
@@ -206,7 +209,9 @@ class Session:
             await add_first_jobs(uri, schema, self._first_jobs, self._say)
         self._welcomed = True
         task, payload = (*self._request.first_jobs, (reading.code.tasks[0], "{}"))[0]
-        self._say(f"add a job from another terminal: {add_command(task, payload, uri, schema)}")
+        # What the user gave may hold a password, and is known to the user.
+        shown = uri if self._request.database_url is None else "URL"
+        self._say(f"add a job from another terminal: {add_command(task, payload, shown, schema)}")
 
     def _named(self, name: str) -> Say:
         return timed(named(self._raw, name), self._clock)
@@ -220,6 +225,11 @@ async def _guard() -> AsyncIterator[Guard]:
         yield guard
     finally:
         await guard.close()
+
+
+async def _migrate(uri: str, schema: str) -> None:
+    async with await WorkerUtils.connect(uri, schema) as utils:
+        await utils.migrate()
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -80,7 +80,7 @@ def _scale(before: PoolStatus, after: PoolStatus) -> Iterator[str]:
     reason = _reason(after, "ScalingActive")
     if old != new:
         yield f"scale {old} → {new}: {after.scaling.reason}"
-    elif reason != _reason(before, "ScalingActive") and reason[1] in SCALING:
+    elif new and reason != _reason(before, "ScalingActive") and reason[1] in SCALING:
         yield f"scale stays: {after.scaling.reason}"
 
 

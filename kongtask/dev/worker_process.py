@@ -110,7 +110,6 @@ class WorkerProcess:
             how = await self._once()
             self._turn(ready=False)
             if self.stopping:
-                self._say("stopped")
                 return
             lived = self._around.clock.monotonic() - began
             crashes = 1 if lived >= STEADY else crashes + 1
@@ -124,8 +123,6 @@ class WorkerProcess:
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._stop.wait()
-        if self.stopping:
-            self._say("stopped")
 
     async def _once(self) -> str:
         port = free_port()
@@ -140,15 +137,14 @@ class WorkerProcess:
             return f"cannot be started: {error.strerror}"
         self._around.guard.worker(process.pid, self._patience)
         self._say(f"started (process {process.pid})")
-        helpers = [
-            asyncio.create_task(self._relay(process)),
-            asyncio.create_task(self._probe(port)),
-        ]
+        helpers = [asyncio.create_task(each) for each in (self._relay(process), self._probe(port))]
         try:
             return how_it_ended(await self._until_ended(process))
         finally:
             await _finished(process, helpers)
             self._around.guard.left(process.pid)
+            if self.stopping:
+                self._say(f"ended (process {process.pid})")
 
     @property
     def _patience(self) -> float:

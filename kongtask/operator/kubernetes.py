@@ -5,6 +5,7 @@ What was read is kept until somebody says it changed, or for half a minute. It d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -30,6 +31,8 @@ from kongtask.operator.model import (
 )
 from kongtask.operator.resources import COST_ANNOTATION, deployment, migration_job
 from kongtask.operator.status_record import status_to_manifest
+
+logger = logging.getLogger("kongtask.operator")
 
 REFRESH = 30.0
 """Seconds for which what was read is trusted when no change is heard of."""
@@ -136,8 +139,15 @@ class KubernetesCluster:
         if status is not None:
             await self._api.apply(f"{_pool_path(pool.key)}/status", _status_body(pool, status))
         for event in events:
-            path = f"/api/v1/namespaces/{pool.key.namespace}/events"
+            await self._post(pool, event)
+
+    async def _post(self, pool: Pool, event: PoolEvent) -> None:
+        path = f"/api/v1/namespaces/{pool.key.namespace}/events"
+        try:
             await self._api.create(path, self._event(pool, event))
+        except ActionRefused as error:
+            # A namespace that is being deleted takes none; the pass must go on to let the pool go.
+            logger.info("%s: no event %s: %s", pool.key, event.reason, error)
 
     def _event(self, pool: Pool, event: PoolEvent) -> dict[str, Any]:
         now = self._clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

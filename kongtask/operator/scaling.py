@@ -216,7 +216,7 @@ def _explained(given: ScalingInput, replicas: int) -> str:
 
 
 def _time(moment: datetime) -> str:
-    return moment.strftime("%H:%M:%S")
+    return moment.strftime("%H:%M:%S UTC")
 
 
 RULES: tuple[Callable[[ScalingInput], ScalingDecision | None], ...] = (

@@ -196,7 +196,7 @@ def _crontab(done: Pass) -> Finding:
             f"the workers have no task {_named(unknown)}, they know {_named(known)}: correct the "
             "crontab, or add the task to the image and tasks.modules",
         )
-    return _true("Parsed", f"{cron.entries} recurring jobs")
+    return _true("Parsed", _count(cron.entries, "recurring job"))
 
 
 def _workers(done: Pass) -> Finding:
@@ -207,15 +207,15 @@ def _workers(done: Pass) -> Finding:
         return _false("NotStarted", "workers start when the schema is migrated")
     problem = _worker_problem(workers)
     if workers.ready == 0 and workers.replicas > 0:
-        return _false(*(problem or ("Starting", f"0 of {workers.replicas} workers are ready")))
+        return _false(*(problem or ("Starting", f"0 of {_count(workers.replicas, 'worker')} ready")))
     if desired == 0 and workers.replicas == 0:
         unknown = _unknown_jobs(done)
         if unknown is not None:
             return _true("UnknownTask", f"no workers are wanted; {unknown}")
         return _true("ScaledToZero", "no workers are wanted")
     if workers.ready == 0:
-        return _false("Starting", f"0 of {desired} workers are ready")
-    said = f"{workers.ready} of {workers.replicas} workers are ready"
+        return _false("Starting", f"0 of {_count(desired, 'worker')} ready")
+    said = f"{workers.ready} of {_count(workers.replicas, 'worker')} ready"
     if problem is not None:
         return _true(problem[0], f"{said}; {problem[1]}")
     unknown = _unknown_jobs(done)
@@ -233,6 +233,10 @@ def _unknown_jobs(done: Pass) -> str | None:
         f"jobs wait whose task the workers do not know, {_named(counts.unknown_tasks)}: add the "
         "task to the image and tasks.modules, or remove the jobs"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _named(tasks: Sequence[str]) -> str:

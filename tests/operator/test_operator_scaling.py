@@ -82,7 +82,7 @@ def test_the_message_says_when_zero_comes() -> None:
 
     decision = decide(situation(current=1, memory=memory))
 
-    assert decision.message == "1, to zero at 12:05:00 unless a job arrives"
+    assert decision.message == "1, to zero at 12:05:00 UTC unless a job arrives"
 
 
 def test_a_pool_never_seen_idle_begins_its_cooldown_now() -> None:
