@@ -45,7 +45,7 @@ image: ## the container images kongtask-operator:dev and kongtask-worker:dev
 	docker build --target worker -t kongtask-worker:dev .
 
 schema: setup ## write sql/schema.sql anew after a migration was added
-	$(BIN)/python -m tests.dump_schema
+	$(BIN)/python tests/schema_catalog.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --group test --group build --group lint \

@@ -9,6 +9,7 @@ It refuses to be durable: nothing is flushed, and the folder goes when the run e
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pwd
 import shutil
@@ -37,6 +38,7 @@ UNPRIVILEGED = "nobody"
 FAST_SHUTDOWN = signal.SIGINT
 """What makes PostgreSQL end without waiting for sessions."""
 
+PR_SET_PDEATHSIG = 1
 PATIENCE = 60.0
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -98,7 +100,7 @@ async def _execute(url: str, statement: str) -> None:
 
 def _programs(environment: Mapping[str, str]) -> Path:
     if folder := environment.get("KONGTASK_TEST_POSTGRES_BIN"):
-        programs = Path(folder)
+        programs = Path(folder).resolve()
         if not (programs / "initdb").is_file():
             sys.exit(f"KONGTASK_TEST_POSTGRES_BIN={folder} holds no initdb: name a bin folder")
         return programs
@@ -114,13 +116,18 @@ def _embedded_programs() -> Path:
 
 
 def _reachable(programs: Path, folder: Path) -> Path:
-    """Return the programs where the unprivileged user can start them."""
+    """Return the programs where the unprivileged user can start them.
+
+    In a wheel, the libraries lie beside the package, and are found by their relative place.
+    """
     folder.chmod(0o755)
     if not _is_root() or all(path.stat().st_mode & 0o001 for path in programs.resolve().parents):
         return programs
-    copy = folder / "postgres"
-    shutil.copytree(programs.parent, copy, symlinks=True)
-    return copy / programs.name
+    package = programs.parents[1]
+    for name in (f"{package.name}/{programs.parent.name}", f"{package.name}.libs"):
+        if (package.parent / name).is_dir():
+            shutil.copytree(package.parent / name, folder / name, symlinks=True)
+    return folder / package.name / programs.parent.name / programs.name
 
 
 def _is_root() -> bool:
@@ -165,6 +172,7 @@ def _started(programs: Path, folder: Path) -> Iterator[str]:
         server = subprocess.Popen(
             [str(programs / "postgres"), "-D", str(cluster), *words],
             **_user(), cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )  # fmt: skip
     try:
         url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
@@ -173,6 +181,11 @@ def _started(programs: Path, folder: Path) -> Iterator[str]:
     finally:
         server.send_signal(FAST_SHUTDOWN)
         server.wait(PATIENCE)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel shut the server down when a killed test run cannot."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, FAST_SHUTDOWN)
 
 
 def _await_readiness(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

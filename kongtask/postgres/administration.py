@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
-from kongtask.postgres.records import job_from_record, translated_statement
+from kongtask.postgres.records import job_from_record, storable_text, translated_statement
 from kongtask.postgres.statements import statement
 
 
@@ -46,7 +46,8 @@ class JobAdministration:
         self, job_ids: Sequence[int], reason: str | None = None
     ) -> list[Job]:
         """Fail jobs for good; return those that were not running."""
-        return await self._jobs("admin_fail_jobs", list(job_ids), reason)
+        text = None if reason is None else storable_text(reason)
+        return await self._jobs("admin_fail_jobs", list(job_ids), text)
 
     async def reschedule_jobs(self, job_ids: Sequence[int], spec: RescheduleSpec) -> list[Job]:
         """Change when and how jobs run; return those that were not running."""

@@ -7,6 +7,7 @@ if that transaction commits.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,14 @@ Executor: TypeAlias = Any
 
 NewJob = tuple[str, object, TaskSpec | None]
 """A task identifier, a payload and its options."""
+
+ONE_BY_ONE = "one by one"
+"""The jobs for which the database has no function that takes many."""
+
+_NO_TEXT = re.compile(
+    r"\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab][0-9a-f]{2}\\u)d[c-f][0-9a-f]{2})"
+)
+"""JSON escapes that stand for no text, NUL and lone surrogates; `add_jobs` unfolds them all."""
 
 RACES = 10
 """How often a job is added again after Graphile Worker's functions lost it in a race."""
@@ -113,7 +122,7 @@ class JobQueue:
         texts = [payload_text(payload, place) for place, (_, payload, _) in enumerate(specs)]
         added: dict[int, Job] = {}
         async with connection.transaction():
-            for mode, places in _by_mode(specs).items():
+            for mode, places in _by_mode(specs, texts).items():
                 batch = [_Wanted(at, specs[at][0], texts[at], specs[at][2]) for at in places]
                 found = await self._batch(connection, mode, batch, context)
                 for each in batch:
@@ -126,8 +135,8 @@ class JobQueue:
         self, connection: Executor, mode: str, batch: list[_Wanted], context: TraceContext
     ) -> dict[int, Job]:
         """Add jobs of one key mode; return them by place, without those lost in a race."""
-        if mode == "unsafe_dedupe":
-            return {}  # the database has no function for many of these
+        if mode == ONE_BY_ONE:
+            return {}
         rows = "[" + ",".join(_as_row(each) for each in batch) + "]"
         with translated_statement(self.schema):
             records = await connection.fetch(
@@ -209,12 +218,20 @@ def _as_row(each: _Wanted) -> str:
     return json.dumps(fields)[:-1] + f', "payload": {each.text}}}'
 
 
-def _by_mode(specs: list[tuple[str, object, TaskSpec]]) -> dict[str, list[int]]:
+def _by_mode(
+    specs: list[tuple[str, object, TaskSpec]], texts: Sequence[str]
+) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = defaultdict(list)
     for at, (_, _, spec) in enumerate(specs):
         mode = (spec.job_key_mode or "replace") if spec.job_key is not None else "replace"
-        groups[mode].append(at)
+        alone = mode == "unsafe_dedupe" or _is_rewritten(texts[at])
+        groups[ONE_BY_ONE if alone else mode].append(at)
     return groups
+
+
+def _is_rewritten(text: str) -> bool:
+    """Whether `add_jobs` would refuse the payload, or store it with other escapes."""
+    return bool(_NO_TEXT.search(text)) or (text[0] == '"' and "\\" in text)
 
 
 def _check_bulk(specs: list[tuple[str, object, TaskSpec]]) -> None:

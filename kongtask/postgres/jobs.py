@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
+from kongtask.errors import StoreUnavailable
 from kongtask.postgres.records import job_from_record, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
@@ -75,7 +76,7 @@ class JobStore:
         return await self._write("return_jobs", list(job_ids))
 
     async def give_back_unheld(self, held: Sequence[int]) -> set[int]:
-        """Unlock what this pool has locked without knowing; return the ids."""
+        """Unlock jobs and queues that this pool has locked without knowing; return the job ids."""
         return await self._write("return_unheld", list(held))
 
     async def beat(self, silence: timedelta | None) -> dict[str, int]:
@@ -92,10 +93,16 @@ class JobStore:
         )  # fmt: skip
         return {row["pool_id"]: row["jobs"] for row in rows}
 
-    async def close(self) -> None:
-        """Forget the heartbeat and give the connections back."""
+    async def leave(self) -> None:
+        """Give back whatever is still locked and forget the heartbeat."""
+        try:
+            await self._leave()
+        except StoreUnavailable:  # the connection broke while it was idle: a new one may do
+            await self._leave()
+
+    async def _leave(self) -> None:
+        await self.give_back_unheld([])
         await self._writes.fetch(statement("forget_pool", self._schema), self._identity.pool_id)
-        await self.abandon()
 
     async def abandon(self) -> None:
         """Give the connections back and leave the heartbeat to run out."""

@@ -56,12 +56,14 @@ class Level:
 
     graphile, breaking: the highest recorded level, and the highest breaking one. additions: the
     number of the last own addition. owner: of the schema, None when there is no such schema.
-    relations: which of the names that matter exist. columns: of the table `migrations`.
+    relations: which of the names that matter exist. columns: of the table `migrations`. settled:
+    the last level was recorded some seconds ago, so that nobody is in the middle of installing.
     """
 
     graphile: int | None = None
     breaking: int | None = None
     additions: int = 0
+    settled: bool = True
     server: int = OLDEST_SERVER * 10000
     role: str = ""
     database: str = ""

@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,8 @@ JOBS_CHANNEL = "jobs:insert"
 MIGRATION_CHANNEL = "worker:migrate"
 LONGEST_DELAY = 60.0
 """Seconds between attempts to connect again, at most."""
+
+_TROUBLE: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError)
 
 
 def added_count(payload: str) -> int:
@@ -66,7 +69,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except LOST as error:
+            except _TROUBLE as error:
                 self._on_state(str(error) or type(error).__name__)
             self._attempt += 1
             delay = reconnect_delay(self._attempt, self._clock.jitter(0.5, 1.0))
@@ -88,12 +91,12 @@ class Listener:
             await self._give_back(connection)
 
     async def _give_back(self, connection: Any) -> None:
-        try:
-            await connection.remove_listener(JOBS_CHANNEL, self._hear_jobs)
-            await connection.remove_listener(MIGRATION_CHANNEL, self._hear_migration)
-            await self._pool.release(connection, timeout=1)
-        except LOST:
-            connection.terminate()
+        with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
+            try:
+                await connection.remove_listener(JOBS_CHANNEL, self._hear_jobs)
+                await connection.remove_listener(MIGRATION_CHANNEL, self._hear_migration)
+            finally:
+                await self._pool.release(connection, timeout=1)
 
     def _hear_jobs(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         count = added_count(str(payload))

@@ -38,6 +38,9 @@ __all__ = [
 ATTEMPTS = 20
 """How often the schema is looked at before giving up on others who migrate it."""
 
+LOOKS = 5
+"""How often in a row a schema that changed lately must look the same before it is refused."""
+
 PAUSE = 0.5
 """Seconds between two looks, before jitter."""
 
@@ -92,24 +95,26 @@ async def _connection(executor: Any) -> AsyncIterator[Any]:
 
 
 async def _migrate(connection: Any, schema: str, clock: Clock) -> int:
-    refused: Level | None = None
+    seen: list[Level] = []
+    clash: Exception | None = None
     for _ in range(ATTEMPTS):
         level = await read_level(connection, schema)
         if error := refusal(level, schema):
-            # A schema in the middle of Graphile Worker's own installation looks foreign: refuse
-            # only what stands still.
-            if level == refused:
+            # In the middle of Graphile Worker's own installation, a schema looks foreign.
+            seen = [*seen, level][-LOOKS:]
+            if level.settled or seen == [level] * LOOKS:
                 raise error
-            refused = level
         elif _is_complete(level):
             check_level(level, schema)
             return level.graphile or GRAPHILE_LEVEL
-        elif await _applied(connection, schema, level):
-            continue
+        else:
+            clash = await _apply(connection, schema, level)
+            if clash is None:
+                continue
         await clock.sleep(PAUSE * clock.jitter())
     raise StoreUnavailable(
         f'schema "{schema}" could not be migrated in {ATTEMPTS} attempts because others use or '
-        "migrate its tables: end long transactions on them and try again"
+        f"migrate its tables ({clash}): end long transactions on them and try again"
     )
 
 
@@ -118,8 +123,8 @@ def _is_complete(level: Level) -> bool:
     return reached >= GRAPHILE_LEVEL and level.additions >= len(ADDITIONS)
 
 
-async def _applied(connection: Any, schema: str, level: Level) -> bool:
-    """Run what is missing; return False when somebody else was faster."""
+async def _apply(connection: Any, schema: str, level: Level) -> Exception | None:
+    """Run what is missing, all or nothing; return the clash when somebody else is at it."""
     try:
         async with connection.transaction():
             await connection.fetch(statement("migration_limits", schema), LOCK_TIMEOUT)
@@ -128,15 +133,20 @@ async def _applied(connection: Any, schema: str, level: Level) -> bool:
                     await connection.execute(_script(f"foundation/{name}", schema))
             await _apply_levels(connection, schema, level.graphile or 0)
             await _apply_additions(connection, schema, level.additions)
-    except CLASHES:
-        return False
+    except CLASHES as clash:
+        return clash
     except asyncpg.InsufficientPrivilegeError as error:
         raise missing_right(level, schema, "migrate") from error
     except asyncpg.ReadOnlySQLTransactionError as error:
         raise ConfigurationError(
             "the server takes no writes: connect to the primary, not to a replica"
         ) from error
-    return True
+    except asyncpg.SyntaxOrAccessError as error:
+        raise ConfigurationError(
+            f'schema "{schema}" could not be migrated and is as it was: {error}: remove what is in '
+            "the way, or choose another schema with -s"
+        ) from error
+    return None
 
 
 async def _apply_levels(connection: Any, schema: str, reached: int) -> None:

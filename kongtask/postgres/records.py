@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import Any
 
 import asyncpg
@@ -45,6 +46,8 @@ def job_from_record(
     row = dict(record)
     row.pop("task_id", None)
     flags = row.pop("flags_json")
+    if row["run_at"] is not None and row["run_at"].tzinfo is None:
+        row["run_at"] = row["run_at"].replace(tzinfo=UTC)  # how asyncpg gives an infinite moment
     if task_identifier is not None:
         row["task_identifier"] = task_identifier
         row.setdefault("queue_name", queue_name)

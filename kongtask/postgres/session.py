@@ -7,12 +7,25 @@ retry: the caller knows whether a statement may be sent twice.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 
+from kongtask.errors import StoreUnavailable
 from kongtask.postgres.pool import LOST
 from kongtask.postgres.records import translated_statement
+
+STATEMENT_LIMIT = 60.0
+"""Seconds after which a statement that brings no answer counts as lost with its connection."""
+
+_PASSING: tuple[type[BaseException], ...] = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.PostgresSystemError,
+)
+"""What the server says when it is in trouble that passes: deadlocks, full disks."""
 
 
 class Session:
@@ -37,15 +50,28 @@ class Session:
                 try:
                     if self._connection is None:
                         await self._take()
-                    return await self._connection.fetch(statement, *arguments)  # type: ignore[no-any-return]
+                    return await self._connection.fetch(  # type: ignore[no-any-return]
+                        statement, *arguments, timeout=STATEMENT_LIMIT
+                    )
                 except LOST:
                     await self._give_back()
                     raise
+                except asyncpg.ReadOnlySQLTransactionError as error:
+                    self._connection.terminate()  # the server was demoted; another may take over
+                    await self._give_back()
+                    raise StoreUnavailable(f"PostgreSQL takes no writes now: {error}") from error
+                except _PASSING as error:
+                    raise StoreUnavailable(f"PostgreSQL cannot do this now: {error}") from error
 
     async def _take(self) -> None:
-        self._connection = await self._pool.acquire()
-        if self._opening is not None:
-            await self._connection.fetch(*self._opening)
+        taken = await self._pool.acquire()
+        try:
+            if self._opening is not None:
+                await taken.fetch(*self._opening, timeout=STATEMENT_LIMIT)
+        except BaseException:
+            await self._release(taken)
+            raise
+        self._connection = taken
 
     async def close(self) -> None:
         """Give the connection back to its pool. Closing twice is fine."""
@@ -54,9 +80,9 @@ class Session:
 
     async def _give_back(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
+        if connection is not None:
+            await self._release(connection)
+
+    async def _release(self, connection: Any) -> None:
+        with suppress(*LOST, asyncpg.PostgresError):  # asyncpg ends one that cannot be reset
             await self._pool.release(connection, timeout=1)
-        except LOST:
-            connection.terminate()
