@@ -11,9 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -34,6 +35,7 @@ from kongtask.worker.job_log import log_jobs
 from kongtask.worker.metrics import worker_metrics
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
+from kongtask.worker.signals import ended_by_sigterm
 from kongtask.worker.tasks import TaskHandler, load_tasks
 from kongtask.worker_utils import WorkerUtils
 
@@ -47,11 +49,6 @@ def main() -> None:
     """Run the command line and exit."""
     try:
         cli(standalone_mode=True)
-    except ShutdownTimeout as error:
-        _complain(error)
-        sys.stderr.flush()
-        # A handler may still sit in a thread; Python would wait for it.
-        os._exit(CUT_OFF)
     except KongTaskError as error:
         _complain(error)
         sys.exit(USERS_MISTAKE)
@@ -123,13 +120,21 @@ def _log_options(command: _Command) -> _Command:
 def worker(log_level: str, log_format: Any, **flags: Any) -> None:
     """Run jobs until stopped. SIGTERM or ctrl-C drains: running jobs finish first."""
     log_to_stderr(log_format, log_level)
+    try:
+        with ended_by_sigterm():
+            _start_worker(flags)
+    except KeyboardInterrupt:
+        click.echo("kongtask: stopped", err=True)
+
+
+def _start_worker(flags: Mapping[str, Any]) -> None:
     settings = worker_settings(os.environ, flags)
     sys.path.insert(0, os.getcwd())
     tasks = load_tasks(settings.tasks or _default_tasks())
     crontab = _read_crontab(settings.crontab)
     flush = configure_tracing(os.environ)
     try:
-        asyncio.run(_work(settings, tasks, crontab))
+        asyncio.run(_work(settings, tasks, crontab, flush))
     finally:
         flush()
 
@@ -160,6 +165,7 @@ async def _work(
     settings: WorkerSettings,
     tasks: Mapping[str, TaskHandler],
     crontab: tuple[ParsedCronItem, ...],
+    flush: Callable[[], None],
 ) -> None:
     pool = await open_pool(settings.database.url)
     try:
@@ -168,8 +174,19 @@ async def _work(
         options = _options(settings, crontab)
         workers = WorkerPool(tasks, pool, options, once=settings.once, dsn=settings.database.url)
         await _run(workers, settings, options, sorted(tasks))
+    except ShutdownTimeout as error:
+        await asyncio.to_thread(flush)
+        _leave(error)
     finally:
         await close_pool(pool)
+
+
+def _leave(error: ShutdownTimeout) -> NoReturn:
+    """End although a handler does not: one may sit in a thread, or swallow its cancellation."""
+    _complain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(CUT_OFF)
 
 
 def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> WorkerPoolOptions:
@@ -190,17 +207,17 @@ def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> W
 async def _run(
     workers: WorkerPool, settings: WorkerSettings, options: WorkerPoolOptions, names: list[str]
 ) -> None:
-    await workers.start()
-    options.logger.info(
-        f"working on {describe(settings.database.url)}, schema {options.schema}, "
-        f"{options.concurrency} at a time: {', '.join(names)}"
-    )
-    if settings.health_port is None:
-        await workers.wait()
-        return
-    registry = worker_metrics(options.events, workers, options.concurrency)
-    with health_server(workers, registry, settings.health_port, options.clock) as port:
-        options.logger.info(f"health on port {port}: /livez /readyz /metrics")
+    with ExitStack() as stack:
+        if settings.health_port is not None:
+            registry = worker_metrics(options.events, workers, options.concurrency)
+            server = health_server(workers, registry, settings.health_port, options.clock)
+            port = stack.enter_context(server)
+            options.logger.info(f"health on port {port}: /livez /readyz /metrics")
+        await workers.start()
+        options.logger.info(
+            f"working on {describe(settings.database.url)}, schema {options.schema}, "
+            f"{options.concurrency} at a time: {', '.join(names)}"
+        )
         await workers.wait()
 
 

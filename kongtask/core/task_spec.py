@@ -94,11 +94,26 @@ def _check_length(
     position: int | None,
     minimum: int = 0,
 ) -> None:
-    if value is not None and not minimum <= len(value) <= limit:
+    if value is None:
+        return
+    if "\0" in value or not _is_text(value):
+        raise InvalidJob(
+            f"{field} must not hold NUL or lone surrogates, got {value[:40]!r}",
+            field=field, value=value, position=position,
+        )  # fmt: skip
+    if not minimum <= len(value) <= limit:
         raise error(
             f"{field} must have {minimum} to {limit} characters, got {len(value)}",
             field=field, value=value, limit=limit, position=position,
         )  # fmt: skip
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_number(

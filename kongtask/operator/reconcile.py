@@ -14,14 +14,19 @@ from kongtask.operator.cluster import ActionRefused, Cluster
 from kongtask.operator.database import Database
 from kongtask.operator.model import (
     Action,
+    ApplyWorkers,
     Connection,
+    DeleteMigration,
     EnqueueCron,
+    MarkDeletionCosts,
     Observed,
     Plan,
     Pool,
     PoolKey,
     PoolStatus,
     Problem,
+    RunMigration,
+    ScaleWorkers,
 )
 from kongtask.operator.plan import plan
 from kongtask.operator.status import Pass, pool_status, transitions, worth_writing
@@ -87,7 +92,7 @@ class Reconciler:
 
     async def _execute(self, pool: Pool, observed: Observed, decided: Plan) -> Problem | None:
         for action in decided.actions:
-            logger.info("%s: %s", pool.key, action)
+            logger.info("%s: %s", pool.key, in_words(action))
             try:
                 await self._do(pool, observed, action)
             except ActionRefused as error:
@@ -115,3 +120,25 @@ class Reconciler:
         await self._cluster.report(pool, status if news else None, transitions(before, status))
         if news:
             self._written[pool.key] = status
+
+
+def in_words(action: Action) -> str:
+    """Say for the log what an action does.
+
+    >>> in_words(ScaleWorkers(replicas=3))
+    'scale to 3'
+    """
+    match action:
+        case RunMigration(name=name):
+            return f"start {name}"
+        case DeleteMigration(name=name):
+            return f"forget {name}"
+        case ApplyWorkers(replicas=replicas, revision=revision):
+            return f"bring {replicas} workers to revision {revision}"
+        case MarkDeletionCosts(costs=costs):
+            return f"mark what stopping costs: {', '.join(f'{pod} {cost}' for pod, cost in costs)}"
+        case ScaleWorkers(replicas=replicas):
+            return f"scale to {replicas}"
+        case EnqueueCron(ticks=ticks):
+            moments = [f"{tick.timestamp:%H:%M UTC}" for tick in ticks]
+            return f"add the recurring jobs of {', '.join(moments[:3])}" + "…" * (len(ticks) > 3)

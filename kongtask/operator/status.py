@@ -207,7 +207,9 @@ def _workers(done: Pass) -> Finding:
         return _false("NotStarted", "workers start when the schema is migrated")
     problem = _worker_problem(workers)
     if workers.ready == 0 and workers.replicas > 0:
-        return _false(*(problem or ("Starting", f"0 of {_count(workers.replicas, 'worker')} ready")))
+        return _false(
+            *(problem or ("Starting", f"0 of {_count(workers.replicas, 'worker')} ready"))
+        )
     if desired == 0 and workers.replicas == 0:
         unknown = _unknown_jobs(done)
         if unknown is not None:

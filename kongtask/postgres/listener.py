@@ -91,12 +91,12 @@ class Listener:
             await self._give_back(connection)
 
     async def _give_back(self, connection: Any) -> None:
+        with suppress(*_TROUBLE):
+            await connection.remove_listener(JOBS_CHANNEL, self._hear_jobs)
+        with suppress(*_TROUBLE):
+            await connection.remove_listener(MIGRATION_CHANNEL, self._hear_migration)
         with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
-            try:
-                await connection.remove_listener(JOBS_CHANNEL, self._hear_jobs)
-                await connection.remove_listener(MIGRATION_CHANNEL, self._hear_migration)
-            finally:
-                await self._pool.release(connection, timeout=1)
+            await self._pool.release(connection, timeout=1)
 
     def _hear_jobs(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         count = added_count(str(payload))

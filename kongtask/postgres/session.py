@@ -64,7 +64,10 @@ class Session:
                     raise StoreUnavailable(f"PostgreSQL cannot do this now: {error}") from error
 
     async def _take(self) -> None:
-        taken = await self._pool.acquire()
+        try:
+            taken = await self._pool.acquire()
+        except asyncpg.PostgresError as error:  # such as a password that was changed
+            raise StoreUnavailable(f"no new connection to PostgreSQL: {error}") from error
         try:
             if self._opening is not None:
                 await taken.fetch(*self._opening, timeout=STATEMENT_LIMIT)

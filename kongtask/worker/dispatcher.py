@@ -13,9 +13,10 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
-from kongtask.core.attempt import RELEASED
+from kongtask.core.attempt import RELEASED, Outcome
 from kongtask.core.event import (
     JOB_START,
     WORKER_GET_JOB_EMPTY,
@@ -34,6 +35,24 @@ from kongtask.worker.recorder import Recorder, Run, Settled
 
 LAST_WORD = 5.0
 """Seconds that a job which was cut off has to end."""
+
+LAST_FETCH = 5.0
+"""Seconds that a fetch under way may still take after a stop."""
+
+LONGEST_TROUBLE = timedelta(seconds=5)
+"""How long to wait at most after a fetch that failed, however rarely jobs are looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    job: Job
+    worker_id: str
+    at: float
+
+    def ended(self, outcome: Outcome, now: float) -> Run:
+        return Run(
+            job=self.job, worker_id=self.worker_id, outcome=outcome, seconds=now - self.at
+        )  # fmt: skip
 
 
 class Dispatcher:
@@ -57,13 +76,14 @@ class Dispatcher:
         self._recorder = recorder
         self._options = options
         self._once = once
-        self._waiting: deque[Job] = deque()
-        self._fetched_at = 0.0
-        self._running: dict[asyncio.Task[None], Job] = {}
+        self._waiting: deque[tuple[Job, float]] = deque()  # and when each was fetched
+        self._running: dict[asyncio.Task[None], _Started] = {}
         self._pace = Pace(at=options.clock.monotonic())
         self._finished = 0
         self._more = True
         self._unsure = False
+        self._in_trouble = False
+        self._fetching: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
@@ -72,7 +92,7 @@ class Dispatcher:
     @property
     def running(self) -> list[Job]:
         """The jobs that run now."""
-        return list(self._running.values())
+        return [each.job for each in list(self._running.values())]
 
     @property
     def waiting(self) -> int:
@@ -85,14 +105,28 @@ class Dispatcher:
         self._wake.set()
 
     def settled(self, done: Settled) -> None:
-        """Hear that an outcome is written; its named queue may have another job."""
-        if done.run.job.queue_name is not None or self._once:
+        """Hear that an outcome is written: its named queue, or the job itself, may be fetched."""
+        if done.lost:
+            self._unsure = True  # its queue may still be locked by this pool
+        run = done.run
+        if run.job.queue_name is not None or run.outcome is RELEASED or self._once:
             self.nudge()
 
     def stop(self) -> None:
         """Fetch no more, give back what has not begun, let the rest finish."""
         self._stopping.set()
         self._wake.set()
+        if self._fetching is not None and self._fetching.when() is None:
+            self._fetching.reschedule(asyncio.get_running_loop().time() + LAST_FETCH)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether running jobs are not waited for any longer."""
+        return self._cut.is_set()
+
+    async def cut_off(self) -> None:
+        """Return when running jobs are not waited for any longer."""
+        await self._cut.wait()
 
     def cut(self) -> None:
         """Do not wait for running jobs any longer."""
@@ -103,16 +137,22 @@ class Dispatcher:
 
         Raises `ShutdownTimeout` when jobs were cut off.
         """
+        try:
+            await self._dispatch()
+        finally:
+            self._stopping.set()
+            self._give_back_waiting()
+            await self._drain()
+
+    async def _dispatch(self) -> None:
         while not self._stopping.is_set():
             self._give_back_stale()
             wanted = self._wanted() if self._more else 0
             if wanted:
                 if not await self._fill(wanted):
-                    break
+                    return
             elif not await self._pause(self._options.poll_interval):
                 self._more = True
-        self._give_back_waiting()
-        await self._drain()
 
     def _wanted(self) -> int:
         now = self._options.clock.monotonic()
@@ -130,10 +170,10 @@ class Dispatcher:
         self._more = False
         self._tell(WORKER_GET_JOB_START, wanted)
         try:
-            jobs = await self._fetch(wanted)
+            jobs = await self._fetch_while_wanted(wanted)
         except Exception as error:  # also what the user's forbidden_flags_fn raises
             return await self._excused(wanted, error)
-        self.is_answered = True
+        self.is_answered, self._in_trouble = True, False
         self._start(jobs)
         if len(jobs) == wanted or any(job.queue_name is not None for job in jobs):
             self._more = True
@@ -142,18 +182,32 @@ class Dispatcher:
             return not self._once or await self._once_more()
         return True
 
+    async def _fetch_while_wanted(self, wanted: int) -> list[Job]:
+        try:
+            async with asyncio.timeout(None) as self._fetching:
+                return await self._fetch(wanted)
+        finally:
+            self._fetching = None
+
     async def _fetch(self, wanted: int) -> list[Job]:
         if self._unsure:
-            held = [job.id for job in (*self._waiting, *self.running)]
-            held += [run.job.id for run in self._recorder.unsettled]
-            await self._store.give_back_unheld(held)
             self._unsure = False
+            try:
+                await self._store.give_back_unheld(self._held())
+            except BaseException:
+                self._unsure = True
+                raise
         flags = await self._forbidden_flags()
         try:
             return await self._store.fetch(wanted, flags)
         except BaseException:
             self._unsure = True  # the jobs may be locked although nobody told us so
             raise
+
+    def _held(self) -> list[int]:
+        waiting = [job.id for job, _ in self._waiting]
+        unsettled = [run.job.id for run in self._recorder.unsettled]
+        return [*waiting, *unsettled, *(job.id for job in self.running)]
 
     async def _forbidden_flags(self) -> list[str]:
         ask = self._options.forbidden_flags_fn
@@ -162,14 +216,16 @@ class Dispatcher:
         return sorted({*self._options.forbidden_flags, *(more or ())})
 
     async def _excused(self, wanted: int, error: Exception) -> bool:
+        if self._stopping.is_set():
+            return False
         if self._once:
             raise error
-        if self.is_answered:
+        if not self._in_trouble:
             said = str(error) if isinstance(error, KongTaskError) else repr(error)
             self._options.logger.warn(f"jobs cannot be fetched, trying again: {said}")
-        self.is_answered = False
+        self.is_answered, self._in_trouble = False, True
         self._tell(WORKER_GET_JOB_ERROR, wanted, error)
-        await self._pause(self._options.poll_interval)
+        await self._pause(min(self._options.poll_interval, LONGEST_TROUBLE))
         self._more = True
         return True
 
@@ -195,21 +251,22 @@ class Dispatcher:
         return True
 
     def _start(self, jobs: list[Job]) -> None:
-        if not self._waiting:
-            self._fetched_at = self._options.clock.monotonic()
-        self._waiting.extend(jobs)
+        now = self._options.clock.monotonic()
+        self._waiting.extend((job, now) for job in jobs)
         self._start_waiting()
 
     def _start_waiting(self) -> None:
         while self._idle and self._waiting and not self._stopping.is_set():
-            job, worker_id = self._waiting.popleft(), self._idle.pop()
-            started = asyncio.get_running_loop().create_task(self._work(job, worker_id))
-            self._running[started] = job
-            started.add_done_callback(self._ended(worker_id))
+            job, _ = self._waiting.popleft()
+            at = self._options.clock.monotonic()
+            begun = _Started(job=job, worker_id=self._idle.pop(), at=at)
+            started = asyncio.get_running_loop().create_task(self._work(begun))
+            self._running[started] = begun
+            started.add_done_callback(self._ended(begun.worker_id))
 
     def _ended(self, worker_id: str) -> Callable[[asyncio.Task[None]], None]:
         def ended(task: asyncio.Task[None]) -> None:
-            self._running.pop(task)
+            self._running.pop(task, None)
             self._idle.append(worker_id)
             self._finished += 1
             self._start_waiting()
@@ -218,22 +275,24 @@ class Dispatcher:
 
         return ended
 
-    async def _work(self, job: Job, worker_id: str) -> None:
-        clock = self._options.clock
-        self._options.events.emit(JOB_START, JobStartData(worker_id=worker_id, job=job))
-        begun = clock.monotonic()
-        outcome = await self._executor.execute(job, worker_id)
-        seconds = clock.monotonic() - begun
-        self._recorder.record(Run(job=job, worker_id=worker_id, outcome=outcome, seconds=seconds))
+    async def _work(self, begun: _Started) -> None:
+        started = JobStartData(worker_id=begun.worker_id, job=begun.job)
+        self._options.events.emit(JOB_START, started)
+        outcome = await self._executor.execute(begun.job, begun.worker_id)
+        if asyncio.current_task() in self._running:  # else it was given back already
+            self._recorder.record(begun.ended(outcome, self._options.clock.monotonic()))
 
     def _give_back_stale(self) -> None:
-        if self._waiting and self._options.clock.monotonic() - self._fetched_at >= LONGEST_WAIT:
-            self._give_back_waiting()
+        oldest = self._options.clock.monotonic() - LONGEST_WAIT
+        while self._waiting and self._waiting[0][1] <= oldest:
+            self._give_back(self._waiting.popleft()[0])
 
     def _give_back_waiting(self) -> None:
-        for job in self._waiting:
-            self._recorder.record(Run(job=job, worker_id="", outcome=RELEASED, seconds=0.0))
-        self._waiting.clear()
+        while self._waiting:
+            self._give_back(self._waiting.popleft()[0])
+
+    def _give_back(self, job: Job) -> None:
+        self._recorder.record(Run(job=job, worker_id="", outcome=RELEASED, seconds=0.0))
 
     async def _drain(self) -> None:
         """Let running jobs finish, as long as there is patience; then cut them off."""
@@ -257,13 +316,14 @@ class Dispatcher:
 
     async def _cut_off(self) -> None:
         jobs = self.running
-        stuck = dict(self._running)
+        stuck = list(self._running)
+        self._executor.is_cutting = True
         for task in stuck:
             task.cancel()
         _, deaf = await asyncio.wait(stuck, timeout=LAST_WORD)
         for task in deaf:
-            run = Run(job=stuck[task], worker_id="", outcome=RELEASED, seconds=0.0)
-            self._recorder.record(run)
+            ended = self._running.pop(task).ended(RELEASED, self._options.clock.monotonic())
+            self._recorder.record(ended)
         raise ShutdownTimeout(jobs)
 
     def _tell(self, event: str, wanted: int, error: BaseException | None = None) -> None:

@@ -10,9 +10,11 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kongtask.logger import Logger, StandardLogger
+from kongtask.worker.tasks import is_coroutine_handler
 
 EventHandler = Callable[[Any], Awaitable[None] | None]
 """Receives an event's data; a plain function or a coroutine function."""
@@ -25,7 +27,7 @@ ANY = "*"
 class _Subscription:
     event: str
     handler: EventHandler
-    waiting: asyncio.Queue[Any] | None = None
+    waiting: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] | None = None
     runner: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -51,7 +53,8 @@ class EventBus:
         for each in list(self._subscriptions):
             if each.event == event and each.handler == handler:
                 self._subscriptions.remove(each)
-                each.end()
+                if each.runner is not None:
+                    each.runner.cancel()
 
     def emit(self, event: str, data: Any = None) -> None:
         """Tell everyone who listens. It never raises and never waits."""
@@ -70,31 +73,35 @@ class EventBus:
 
     def _tell(self, subscription: _Subscription, event: str, data: Any) -> None:
         try:
-            if inspect.iscoroutinefunction(subscription.handler):
-                self._queue(subscription).put_nowait((event, data))
+            if is_coroutine_handler(subscription.handler):
+                self._later(subscription, event, partial(subscription.handler, data))
                 return
             result = subscription.handler(data)
             if inspect.isawaitable(result):
-                self._queue(subscription).put_nowait((event, result))
-        except Exception as error:
+                self._later(subscription, event, lambda: result)
+        except (Exception, SystemExit) as error:
             self._blame(event, error)
 
-    def _queue(self, subscription: _Subscription) -> asyncio.Queue[Any]:
+    def _later(self, subscription: _Subscription, event: str, call: Any) -> None:
         if subscription.waiting is None or subscription.runner is None:
             subscription.waiting = asyncio.Queue()
             subscription.runner = asyncio.get_running_loop().create_task(self._run(subscription))
-        return subscription.waiting
+        subscription.waiting.put_nowait((event, call))
 
     async def _run(self, subscription: _Subscription) -> None:
         assert subscription.waiting is not None
         while True:
-            event, data = await subscription.waiting.get()
+            event, call = await subscription.waiting.get()
             try:
-                await (data if inspect.isawaitable(data) else subscription.handler(data))
-            except Exception as error:
+                await call()
+            except asyncio.CancelledError as error:
+                if subscription.runner is None or subscription.runner.cancelling():
+                    raise
+                self._blame(event, error)
+            except (Exception, SystemExit) as error:
                 self._blame(event, error)
             finally:
                 subscription.waiting.task_done()
 
-    def _blame(self, event: str, error: Exception) -> None:
+    def _blame(self, event: str, error: BaseException) -> None:
         self._logger.error(f"a handler of {event} raised {error!r}", {"exception": error})

@@ -50,6 +50,9 @@ def health_server(
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of probers that hang up."""
+
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
@@ -75,13 +78,15 @@ def _app(pool: WorkerPool, metrics: Any, clock: Clock) -> Callable[..., Iterable
         if path == "/metrics":
             return metrics(environ, start_response)  # type: ignore[no-any-return]
         if path not in probes:
-            start_response("404 Not Found", _TEXT)
+            start_response("404 Not Found", _text())
             return [b"try /livez, /readyz or /metrics\n"]
         good, text = probes[path]()
-        start_response("200 OK" if good else "503 Service Unavailable", _TEXT)
+        start_response("200 OK" if good else "503 Service Unavailable", _text())
         return [f"{text}\n".encode()]
 
     return app
 
 
-_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
+def _text() -> list[tuple[str, str]]:
+    """Return headers anew each time: the server adds the length of one answer to them."""
+    return [("Content-Type", "text/plain; charset=utf-8")]

@@ -62,6 +62,10 @@ class WorkerPoolOptions:
         _check_period("poll_interval", self.poll_interval, timedelta(milliseconds=1))
         if self.drain_timeout is not None:
             _check_period("drain_timeout", self.drain_timeout, timedelta(0))
+        if isinstance(self.forbidden_flags, str):
+            raise ConfigurationError(
+                f"forbidden_flags must be a list of flags, got {self.forbidden_flags!r}"
+            )
 
 
 def _check_range(field_name: str, value: object, low: int, high: int) -> None:

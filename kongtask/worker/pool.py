@@ -112,21 +112,35 @@ class WorkerPool:
         )
         self._stopped_for: str | None = None
         self._refusal: KongTaskError | None = None
+        self._signals = ExitStack()
+        self._checking: asyncio.Task[None] | None = None
         self._main: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Check the schema, make the tasks known, and begin to run jobs.
 
-        Raises `ConfigurationError` or `StoreUnavailable` when that cannot work.
+        Raises `ConfigurationError` or `StoreUnavailable` when that cannot work. A signal that
+        arrives meanwhile ends the pool before its first job.
         """
-        await self._check_schema()
-        await self._store.register_tasks()
-        await self._heart.beat()
+        with ExitStack() as stack:
+            if not self._options.no_handle_signals:
+                stack.enter_context(handled_signals(self.stop, self.cut))
+            await self._prepare()
+            self._signals = stack.pop_all()
         self._emit_pool(POOL_CREATE)
         for worker_id in self._worker_ids:
             self._options.events.emit(WORKER_CREATE, WorkerCreateData(worker_id=worker_id))
         # In a context of its own: whatever span the caller is in ends before the pool does.
         self._main = asyncio.get_running_loop().create_task(self._run(), context=Context())
+
+    async def _prepare(self) -> None:
+        try:
+            await self._check_schema()
+            await self._store.register_tasks()
+            await self._heart.beat()
+        except BaseException:
+            await self._store.abandon()
+            raise
 
     async def wait(self) -> None:
         """Return when the pool has ended.
@@ -170,12 +184,12 @@ class WorkerPool:
     @property
     def is_ready(self) -> bool:
         """Whether the database answers and jobs are taken."""
-        return self._dispatcher.is_answered and not self.is_stopping and not self._has_ended
+        return self._dispatcher.is_answered and not self.is_stopping and self.is_alive
 
     @property
     def is_alive(self) -> bool:
         """Whether the pool has not ended by itself."""
-        return not self._has_ended
+        return self._main is None or not self._main.done()
 
     @property
     def turned_at(self) -> float:
@@ -205,14 +219,8 @@ class WorkerPool:
         """Release the pool."""
         await self.release()
 
-    @property
-    def _has_ended(self) -> bool:
-        return self._main is None or self._main.done()
-
     async def _run(self) -> None:
-        with ExitStack() as stack:
-            if not self._options.no_handle_signals:
-                stack.enter_context(handled_signals(self.stop, self.cut))
+        with self._signals:
             try:
                 await self._work()
             except BaseExceptionGroup as group:
@@ -224,11 +232,15 @@ class WorkerPool:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as parts:
-            background = [parts.create_task(part) for part in self._parts()]
+            recording = parts.create_task(self._recorder.run())
+            others = [parts.create_task(part) for part in self._parts()]
             try:
                 await self._dispatcher.run()
             finally:
-                await self._finish(background)
+                await self._record_last(recording)
+                for part in (recording, *others):
+                    part.cancel()
+                await self._let_go()
 
     async def _leave(self) -> None:
         self._executor.close()
@@ -238,9 +250,8 @@ class WorkerPool:
             await close_pool(self._pool)
 
     def _parts(self) -> Sequence[Coroutine[Any, Any, None]]:
-        always = [self._recorder.run(), self._heart.run()]
         if self._once:
-            return always
+            return [self._heart.run()]
         options = self._options
         listener = Listener(
             self._pool, on_jobs=self._dispatcher.nudge, on_migration=self._migrated,
@@ -248,25 +259,34 @@ class WorkerPool:
         )  # fmt: skip
         store = CrontabStore(self._pool, options.schema)
         cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
-        return [*always, listener.run(), *([cron.run()] if options.cron_items else [])]
+        recurring = [cron.run()] if options.cron_items else []
+        return [self._heart.run(), listener.run(), *recurring]
 
-    async def _finish(self, background: Sequence[asyncio.Task[None]]) -> None:
-        """Write the last outcomes, end the other parts, leave nothing locked."""
+    async def _record_last(self, recording: asyncio.Task[None]) -> None:
+        """Wait until the last outcomes are written, for as long as there is patience."""
+        settled = asyncio.ensure_future(self._recorder.settled())
+        cut = asyncio.ensure_future(self._dispatcher.cut_off())
         patience = None if self._options.drain_timeout is None else LAST_WRITES
+        ends = {settled, recording}
         try:
-            async with asyncio.timeout(patience):
-                await self._recorder.settled()
-        except TimeoutError:
-            lost = len(self._recorder.unsettled)
+            await asyncio.wait({*ends, cut}, timeout=patience, return_when="FIRST_COMPLETED")
+            if cut.done():
+                await asyncio.wait(ends, timeout=LAST_WRITES, return_when="FIRST_COMPLETED")
+        finally:
+            settled.cancel()
+            cut.cancel()
+        if lost := len(self._recorder.unsettled):
             self._options.logger.error(f"the outcomes of {lost} jobs could not be written")
-        for part in background:
-            part.cancel()
+
+    async def _let_go(self) -> None:
+        """Leave nothing locked and nobody believing that this pool lives."""
         try:
-            await self._store.give_back_unheld([])
-            await self._store.close()
-        except (StoreUnavailable, ConfigurationError) as error:
-            self._options.logger.warn(f"the heartbeat is left to run out: {error}")
-            await self._store.abandon()
+            async with asyncio.timeout(LAST_WRITES):
+                await self._store.leave()
+        except Exception as error:
+            said = "timed out" if isinstance(error, TimeoutError) else error
+            self._options.logger.warn(f"the heartbeat is left to run out: {said}")
+        await self._store.abandon()
         for worker_id in self._worker_ids:
             self._options.events.emit(WORKER_STOP, WorkerCreateData(worker_id=worker_id))
 
@@ -291,8 +311,7 @@ class WorkerPool:
 
     def _migrated(self, breaking: bool) -> None:
         if breaking:
-            task = asyncio.get_running_loop().create_task(self._check_again())
-            task.add_done_callback(lambda done: done.exception())
+            self._checking = asyncio.get_running_loop().create_task(self._check_again())
 
     async def _check_schema(self) -> None:
         schema = self._options.schema
@@ -305,6 +324,8 @@ class WorkerPool:
             self._options.logger.error(f"stopping: {error}")
             self._refusal = error
             self.stop("the schema was migrated beyond this version")
+        except KongTaskError as error:
+            self._options.logger.warn(f"the schema's level cannot be read: {error}")
 
     def _emit_pool(self, event: str, message: str = "") -> None:
         self._options.events.emit(event, PoolData(pool_id=self.pool_id, message=message))

@@ -88,7 +88,8 @@ class _Handler:
 
     def remove(self) -> None:
         self._is_over = True
-        if signal.getsignal(self._which) is not self:
+        current: Any = signal.getsignal(self._which)
+        if current is not self:
             return  # a pool that began later passes signals on through this one
         before = self._before
         while isinstance(before, _Handler) and before._is_over:

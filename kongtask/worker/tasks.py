@@ -94,7 +94,7 @@ def load_tasks(places: Sequence[str]) -> dict[str, TaskHandler]:
     return found
 
 
-def is_coroutine_handler(handler: TaskHandler) -> bool:
+def is_coroutine_handler(handler: Callable[..., Any]) -> bool:
     """Whether calling the handler gives something to await, rather than blocking."""
     while isinstance(handler, functools.partial):
         handler = handler.func

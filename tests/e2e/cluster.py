@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from socket import create_connection, socket
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 SYSTEM = "kongtask-system"
 DATABASE = "kongtask-database"
@@ -35,9 +35,8 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
 
 
 def apply(*manifests: Json) -> None:
-    """Apply manifests."""
-    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List",
-                                                  "items": list(manifests)}))  # fmt: skip
+    """Apply manifests, each as a document, since kubectl checks a List in another way."""
+    kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(each) for each in manifests))
 
 
 def found(kind: str, namespace: str, *arguments: str) -> list[Json]:
@@ -53,9 +52,11 @@ def get(kind: str, namespace: str, name: str) -> Json | None:
     return json.loads(there) if there else None
 
 
-async def until(
-    what: str, look: Callable[[], Seen | Awaitable[Seen]], timeout: float = 90
-) -> Seen:
+@overload
+async def until(what: str, look: Callable[[], Awaitable[Seen]], timeout: float = 90) -> Seen: ...
+@overload
+async def until(what: str, look: Callable[[], Seen], timeout: float = 90) -> Seen: ...
+async def until(what: str, look: Callable[[], Any], timeout: float = 90) -> Any:
     """Return what `look` returns as soon as it is true; fail when that takes too long."""
     deadline = time.monotonic() + timeout
     while True:
@@ -63,10 +64,23 @@ async def until(
         if inspect.isawaitable(seen):
             seen = await seen
         if seen:
-            return seen  # type: ignore[return-value]
+            return seen
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {timeout:.0f} s")
         await asyncio.sleep(0.3)
+
+
+@contextmanager
+def last_words(namespace: str, pod: str) -> Iterator[list[str]]:
+    """Follow a pod's log; the list has its lines when the block, and with it the pod, has ended."""
+    lines: list[str] = []
+    command = ["kubectl", "logs", "-f", "-n", namespace, pod]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        try:
+            yield lines
+            lines += (following.communicate(timeout=60)[0] or "").splitlines()
+        finally:
+            following.terminate()
 
 
 @contextmanager

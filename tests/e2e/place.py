@@ -105,6 +105,15 @@ class Place:
         named = (pod["metadata"] for pod in self.pods())
         return {each["name"] for each in named if "deletionTimestamp" not in each}
 
+    def ready_pods(self) -> set[str]:
+        """Return the names of the worker pods that are ready."""
+        ready = {"type": "Ready", "status": "True"}.items()
+        return {
+            pod["metadata"]["name"]
+            for pod in self.pods()
+            if any(ready <= each.items() for each in pod["status"].get("conditions", ()))
+        }
+
     def replicas(self) -> int:
         """Return how many workers the Deployment asks for."""
         deployment = get("deployment", self.namespace, "mail")
@@ -165,4 +174,6 @@ class Place:
 def once_each(runs: list[asyncpg.Record]) -> bool:
     """Whether every job ran once, in its first attempt, to its end."""
     jobs = {run["job_id"] for run in runs}
-    return len(jobs) == len(runs) and all(run["attempt"] == 1 and run["finished_at"] for run in runs)
+    return len(jobs) == len(runs) and all(
+        run["attempt"] == 1 and run["finished_at"] for run in runs
+    )

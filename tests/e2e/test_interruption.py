@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from cluster import SYSTEM, get, kubectl, until
+import json
+from contextlib import suppress
+
+import asyncpg
+from cluster import DATABASE, SYSTEM, get, kubectl, last_words, until
 from place import NEXT_IMAGE, Place, once_each
 
 
@@ -38,6 +42,50 @@ async def test_a_pod_that_is_taken_away_by_force_loses_no_job(place: Place) -> N
     assert second["pod"] != first["pod"]
     await place.open("one")
     await place.until_no_jobs()
+
+
+async def test_an_evicted_worker_finishes_its_job_while_another_takes_its_place(
+    place: Place,
+) -> None:
+    await place.ready_pool(scaling={"minReplicas": 1})
+    await place.add_gated("one")
+    [run] = await place.until_running("gated", 1)
+    named = {"name": run["pod"], "namespace": place.namespace}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": named}
+    path = f"/api/v1/namespaces/{place.namespace}/pods/{run['pod']}/eviction"
+
+    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+    await until("another worker is ready", lambda: place.ready_pods() - {run["pod"]})
+    await place.add("quick")
+    [other] = await place.until_finished("quick", 1)
+    assert other["pod"] != run["pod"]
+    await place.open("one")
+    assert once_each(await place.until_finished("gated", 1))
+    await until("the first one is gone", lambda: len(place.pods()) == 1)
+
+
+async def test_a_database_that_restarts_loses_no_job_and_no_worker(place: Place) -> None:
+    await place.ready_pool(scaling={"minReplicas": 1})
+    before = _fixed(place)
+    await place.add("quick", 20, '{"seconds": 3}')
+    await place.until_running("quick", 5)
+
+    # Process 1 is the server; on this signal it cuts everybody off.
+    stop = ("exec", "-n", DATABASE, "deployment/postgres", "--", "sh", "-c", "kill -INT 1")
+    kubectl(*stop)
+
+    async def all_done() -> bool:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return await place.jobs_left() == 0
+        return False
+
+    await until("no job left", all_done)
+    await place.until_condition("Ready", "True")
+    runs = await place.runs("quick")
+    assert {run["job_id"] for run in runs if run["finished_at"]} == {run["job_id"] for run in runs}
+    assert len({run["job_id"] for run in runs}) == 20
+    assert before == _fixed(place)
 
 
 async def test_a_new_image_rolls_out_without_losing_a_job(place: Place) -> None:
@@ -76,18 +124,21 @@ def _rolled_out(place: Place) -> bool:
 async def test_a_deleted_pool_finishes_its_jobs_and_goes(place: Place) -> None:
     await place.ready_pool()
     await place.add_gated("last")
-    await place.until_running("gated", 1)
+    [run] = await place.until_running("gated", 1)
 
-    kubectl("delete", "kongtaskpool", "mail", "-n", place.namespace, "--wait=false")
-    await until("its pod is stopping", lambda: place.pods() and not place.live_pods())
+    with last_words(place.namespace, run["pod"]) as said:
+        kubectl("delete", "kongtaskpool", "mail", "-n", place.namespace, "--wait=false")
+        await until("its pod is stopping", lambda: place.pods() and not place.live_pods())
+        told = {each["type"]: each for each in (place.seen() or {})["status"]["conditions"]}
+        await place.open("last")
+        assert once_each(await place.until_finished("gated", 1))
+        await until("the pool is gone", lambda: place.seen() is None)
 
-    told = {each["type"]: each for each in (place.seen() or {})["status"]["conditions"]}
     assert told["Ready"]["reason"] == "Deleting"
-    await place.open("last")
-    assert once_each(await place.until_finished("gated", 1))
-    await until("the pool is gone", lambda: place.seen() is None)
     await until("its Deployment too", lambda: get("deployment", place.namespace, "mail") is None)
     assert await place.jobs_left() == 0
+    assert said
+    assert not [line for line in said if "Traceback" in line or "ERROR" in line], said
 
 
 async def test_a_namespace_with_a_pool_in_it_can_be_deleted(place: Place) -> None:

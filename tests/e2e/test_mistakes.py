@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cluster import Refused, kubectl
+from cluster import Refused, kubectl, until
 from place import Place
 
 WRONG = {
@@ -84,6 +84,24 @@ async def test_an_image_that_is_not_there_is_named_and_the_old_one_works_on(plac
     told = await place.until_condition("Ready", "False", "ImagePullError")
     assert "kongtask-e2e:missing" in told["message"]
     await _still_works(place, before, 1)
+
+
+async def test_tasks_that_cannot_be_imported_are_named(place: Place) -> None:
+    place.pool(scaling={"minReplicas": 1}, tasks={"modules": ["nowhere"]})
+
+    told = await place.until_condition("Ready", "False", "CrashLooping")
+
+    assert "tasks 'nowhere' cannot be imported: ModuleNotFoundError" in told["message"]
+
+
+async def test_a_crontab_for_a_task_that_no_worker_has_is_told(place: Place) -> None:
+    await place.ready_pool(scaling={"minReplicas": 1})
+    await until("tasks are announced", lambda: (place.seen() or {})["status"].get("tasks"))
+
+    place.pool(scaling={"minReplicas": 1}, crontab="0 4 1 1 * quikc")
+
+    told = await place.until_condition("CrontabValid", "False", "UnknownTask")
+    assert "the workers have no task 'quikc', they know 'failing', " in told["message"]
 
 
 async def test_a_task_that_fails_is_tried_again(place: Place) -> None:

@@ -10,7 +10,7 @@ import pytest
 from operator_words import CONNECTION, NOW, REVISION, migration, pool, queue, spec, workers
 
 from kongtask.clock import Clock
-from kongtask.core.cron import Tick
+from kongtask.core.cron import Tick, parse_crontab
 from kongtask.errors import StoreUnavailable
 from kongtask.operator.cluster import ActionRefused
 from kongtask.operator.database import DatabaseState
@@ -21,6 +21,7 @@ from kongtask.operator.model import (
     Connection,
     CronState,
     DeleteMigration,
+    EnqueueCron,
     Pool,
     PoolEvent,
     PoolKey,
@@ -29,7 +30,7 @@ from kongtask.operator.model import (
     RunMigration,
     ScaleWorkers,
 )
-from kongtask.operator.reconcile import Reconciler
+from kongtask.operator.reconcile import Reconciler, in_words
 
 EMPTY = Problem(reason="Pending", message="the tables are not there")
 
@@ -225,3 +226,15 @@ async def test_a_lost_memory_changes_no_decision(
     done = await until_quiet(Reconciler(cluster=place, database=store, clock=clock), stored)
 
     assert (done, place.state) == (0, before)
+
+
+def test_the_log_names_moments_and_not_what_their_jobs_carry() -> None:
+    [item] = parse_crontab('* * * * * report {"token": "hush"}')
+    ticks = tuple(
+        Tick(timestamp=NOW + timedelta(minutes=count), items=(item,)) for count in range(100)
+    )
+
+    said = in_words(EnqueueCron(ticks=ticks))
+
+    assert said.startswith(f"add the recurring jobs of {NOW:%H:%M} UTC, ")
+    assert len(said) < 100

@@ -1,0 +1,25 @@
+"""Waiting for what must come true, with a deadline instead of a guess."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 20.0
+"""Seconds until what does not come true fails the test."""
+
+
+async def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Return the first true value of a plain or coroutine function."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = condition()
+        value = await found if inspect.isawaitable(found) else found
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not come true within {patience:g} s: {condition}")
+        await asyncio.sleep(0.005)
