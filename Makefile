@@ -41,8 +41,8 @@ e2e: setup ## end-to-end tests on Kubernetes: KUBECONFIG's cluster, else a new k
 	bash scripts/e2e.sh
 
 image: ## the container images kongtask-operator:dev and kongtask-worker:dev
-	docker build --target operator -t kongtask-operator:dev .
-	docker build --target worker -t kongtask-worker:dev .
+	docker build --network host --target operator -t kongtask-operator:dev .
+	docker build --network host --target worker -t kongtask-worker:dev .
 
 schema: setup ## write sql/schema.sql anew after a migration was added
 	$(BIN)/python tests/schema_catalog.py

@@ -6,6 +6,7 @@ Everything users call is here; what is not in `__all__` may change in any releas
 from importlib.metadata import version as _version
 
 from kongtask.core import event as events
+from kongtask.core.control import FailJob, JobCancelled, JobTimedOut, RetryJob, SnoozeJob
 from kongtask.core.cron import (
     CronItem,
     CronItemOptions,
@@ -49,21 +50,26 @@ __all__ = [
     "CronItemOptions",
     "CrontabError",
     "EventBus",
+    "FailJob",
     "Helpers",
     "InvalidJob",
     "InvalidJobKeyMode",
     "InvalidMaxAttempts",
     "Job",
+    "JobCancelled",
     "JobKeyMode",
     "JobKeyTooLong",
+    "JobTimedOut",
     "KongTaskError",
     "Logger",
     "ParsedCronItem",
     "QueueNameTooLong",
     "RescheduleSpec",
+    "RetryJob",
     "SchemaTooNew",
     "ScopedLogger",
     "ShutdownTimeout",
+    "SnoozeJob",
     "StandardLogger",
     "StoreUnavailable",
     "TaskHandler",

@@ -153,6 +153,9 @@ def _read_crontab(path: Path | None) -> tuple[ParsedCronItem, ...]:
         return ()
     try:
         return parse_crontab(path.read_text(encoding="utf-8"))
+    except CrontabError as error:
+        error.args = (f"{path}: {error}",)
+        raise
     except OSError as error:
         raise ConfigurationError(
             f"crontab {path} cannot be read ({error.strerror}): correct the path"

@@ -274,6 +274,8 @@ class _SpannedProcessing(_Spanned, Processing):
             return
         if outcome.kind == "success":
             span.add_event("job:success")
+        elif outcome.kind == "snoozed":
+            span.add_event("job:snoozed")
         else:
             self._tell_failure(span, outcome)
         span.add_event("job:complete")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,10 +61,18 @@ class WorkerUtils:
         return await self._queue.add_job(task, payload, spec, connection=connection)
 
     async def add_jobs(
-        self, jobs: Sequence[NewJob], *, connection: Connection | None = None
+        self,
+        jobs: Iterable[NewJob],
+        *,
+        connection: Connection | None = None,
+        return_jobs: bool = True,
     ) -> list[Job]:
-        """Add jobs as (task, payload, spec), all or none; return them in the order given."""
-        return await self._queue.add_jobs(jobs, connection=connection)
+        """Add jobs as (task, payload, spec), all or none; return them in the order given.
+
+        They are read and sent in chunks, in one transaction. With `return_jobs=False` the list is
+        empty, and memory does not grow with their number, job keys apart.
+        """
+        return await self._queue.add_jobs(jobs, connection=connection, return_jobs=return_jobs)
 
     async def complete_jobs(self, job_ids: Sequence[int]) -> list[Job]:
         """Delete jobs as done; return those that were not running."""
@@ -87,6 +95,15 @@ class WorkerUtils:
     async def force_unlock_workers(self, pool_ids: Sequence[str]) -> None:
         """Unlock everything these pools hold; only right when they are dead."""
         await self._administration.force_unlock_workers(pool_ids)
+
+    async def cancel_jobs(self, job_ids: Sequence[int], reason: str = "cancelled") -> list[Job]:
+        """Cancel jobs, whether they wait or run, and return them; they are not run again.
+
+        A job that waits is failed for good with the reason. One that runs loses its further
+        attempts, and the pool that runs it cancels its handler: coroutine functions and processes
+        end at once, threads see `helpers.is_cancelled`. Workers of Node let it run to its end.
+        """
+        return await self._administration.cancel_jobs(job_ids, reason)
 
     async def known_tasks(self) -> list[str]:
         """Return the task identifiers that workers have announced or jobs were added for."""

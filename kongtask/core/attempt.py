@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from kongtask.core.control import FailJob, JobCancelled, RetryJob, SnoozeJob, When
 from kongtask.core.job import Job
 
-OutcomeKind = Literal["success", "retry", "failed", "released"]
+OutcomeKind = Literal["success", "retry", "failed", "snoozed", "released"]
 
 ERROR_LIMIT = 10_000
 """Characters of an error's text that are kept with the job."""
@@ -23,18 +24,24 @@ ERROR_LIMIT = 10_000
 class Outcome:
     """How a run ended.
 
-    success: the job is done. retry: it failed and is tried again after `retry_delay`. failed: it
-    failed for good. released: it was given back unfinished, and the attempt does not count.
+    success: the job is done. retry: it failed and is tried again after `retry_delay`, or `when` the
+    handler said. failed: it failed for good. snoozed: the handler wants it to run again later, and
+    the attempt does not count. released: it was given back unfinished, which does not count either.
+    `payload_json` replaces the payload: what is left of a batch.
     """
 
     kind: OutcomeKind
     error: BaseException | None = None
     message: str = ""
     retry_delay: timedelta | None = None
+    when: When | None = None
+    payload_json: str | None = None
+    batch_errors: tuple[BaseException, ...] = ()
 
 
 SUCCESS = Outcome(kind="success")
 RELEASED = Outcome(kind="released")
+CANCELLED = Outcome(kind="failed", message="cancelled before it ran")
 
 
 def retry_delay(attempts: int) -> timedelta:
@@ -48,9 +55,16 @@ def retry_delay(attempts: int) -> timedelta:
 
 def failure(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a run that raised."""
+    if isinstance(error, SnoozeJob):
+        return Outcome(kind="snoozed", message=str(error), when=error.when)
     message = error_text(error)
-    if job.is_last_attempt:
+    if job.is_last_attempt or isinstance(error, FailJob | JobCancelled):
         return Outcome(kind="failed", error=error, message=message)
+    if isinstance(error, RetryJob):
+        delay = error.when if isinstance(error.when, timedelta) else None
+        return Outcome(
+            kind="retry", error=error, message=message, retry_delay=delay, when=error.when
+        )
     delay = retry_delay(job.attempts)
     return Outcome(kind="retry", error=error, message=message, retry_delay=delay)
 

@@ -67,7 +67,7 @@ def check_job(task: str, spec: TaskSpec, position: int | None = None) -> None:
             f"task must be a non-empty string, got {task!r}",
             field="task", value=task, position=position,
         )  # fmt: skip
-    _check_length(TaskIdentifierTooLong, "task", task, MAX_IDENTIFIER, position)
+    _check_length(TaskIdentifierTooLong, "task", task, MAX_IDENTIFIER, position, minimum=1)
     _check_length(QueueNameTooLong, "queue_name", spec.queue_name, MAX_QUEUE_NAME, position)
     _check_length(JobKeyTooLong, "job_key", spec.job_key, MAX_JOB_KEY, position, minimum=1)
     _check_number("priority", spec.priority, -SMALLINT_MAX - 1, InvalidJob, position)

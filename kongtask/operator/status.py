@@ -268,11 +268,18 @@ def _ready(done: Pass, found: dict[str, Finding]) -> Finding:
     if done.pool.deleting_since is not None:
         return _false("Deleting", "the pool is deleted once its workers have stopped")
     for name in CONDITIONS:
-        if name in found and name != "ScalingActive" and found[name].status != "True":
+        wrong = name in found and name != "ScalingActive" and found[name].status != "True"
+        if wrong and not _wakes(done, found[name]):
             return replace(found[name], status="False")
     if done.pool.spec.suspend:
         return _true("Suspended", "the pool rests because suspend is true")
     return _true("Ready", found["WorkersAvailable"].message)
+
+
+def _wakes(done: Pass, found: Finding) -> bool:
+    """Whether a pool that was well only waits for the first worker after a rest."""
+    before = done.pool.status.condition("Ready")
+    return found.reason == "Starting" and before is not None and before.status == "True"
 
 
 FINDINGS: dict[str, Callable[[Pass], Finding]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
+from kongtask.postgres.listener import CANCEL_CHANNEL
 from kongtask.postgres.records import job_from_record, storable_text, translated_statement
 from kongtask.postgres.statements import statement
 
@@ -64,6 +65,10 @@ class JobAdministration:
     async def force_unlock_workers(self, pool_ids: Sequence[str]) -> None:
         """Unlock everything these pools hold; only right when they are dead."""
         await self._jobs("admin_force_unlock", list(pool_ids))
+
+    async def cancel_jobs(self, job_ids: Sequence[int], reason: str = "cancelled") -> list[Job]:
+        """Fail waiting jobs for good and tell the pools that run the others; return them all."""
+        return await self._jobs("admin_cancel_jobs", list(job_ids), reason, CANCEL_CHANNEL)
 
     async def known_tasks(self) -> list[str]:
         """Return the task identifiers that workers have announced or jobs were added for."""

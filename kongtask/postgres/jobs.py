@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
+from kongtask.core.control import When
 from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.records import job_from_record, storable_text
@@ -28,6 +29,17 @@ class PoolIdentity:
     host: str
     concurrency: int
     tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed run: its error text, and what differs from the usual back-off."""
+
+    job_id: int
+    error: str
+    when: When | None = None
+    is_final: bool = False
+    payload_json: str | None = None
 
 
 class JobStore:
@@ -66,10 +78,28 @@ class JobStore:
         """Delete jobs that succeeded; return the ids this pool still held."""
         return await self._write("complete_jobs", list(job_ids))
 
-    async def fail(self, errors: Sequence[tuple[int, str]]) -> set[int]:
-        """Record failed runs as (job id, error text); return the ids this pool still held."""
-        ids = [job_id for job_id, _ in errors]
-        return await self._write("fail_jobs", ids, [storable_text(text) for _, text in errors])
+    async def fail(self, failures: Sequence[Failure]) -> set[int]:
+        """Record failed runs; return the ids this pool still held."""
+        return await self._write(
+            "fail_jobs",
+            [each.job_id for each in failures],
+            [storable_text(each.error) for each in failures],
+            *_times([each.when for each in failures]),
+            [each.is_final for each in failures],
+            [each.payload_json for each in failures],
+        )
+
+    async def snooze(self, wishes: Sequence[tuple[int, When]]) -> set[int]:
+        """Put jobs off with their attempt, as (job id, when); return the ids still held."""
+        ids = [job_id for job_id, _ in wishes]
+        return await self._write("snooze_jobs", ids, *_times([when for _, when in wishes]))
+
+    async def unserved_tasks(self) -> list[str]:
+        """Return tasks with due jobs that this pool does not run, among the next thousand."""
+        rows = await self._reads.fetch(
+            statement("unserved_tasks", self._schema), list(self._task_names)
+        )
+        return [row["identifier"] for row in rows]
 
     async def give_back(self, job_ids: Sequence[int]) -> set[int]:
         """Unlock jobs that were not run, with their attempt; return the ids still held."""
@@ -114,3 +144,10 @@ class JobStore:
             statement(name, self._schema), self._identity.pool_id, ids, *more
         )
         return {row["id"] for row in rows}
+
+
+def _times(whens: Sequence[When | None]) -> tuple[list[datetime | None], list[timedelta | None]]:
+    """Split times into moments and delays, each with None in the place of the other."""
+    moments = [when if isinstance(when, datetime) else None for when in whens]
+    delays = [when if isinstance(when, timedelta) else None for when in whens]
+    return moments, delays

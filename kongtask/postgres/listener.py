@@ -19,6 +19,7 @@ from kongtask.postgres.pool import LOST
 
 JOBS_CHANNEL = "jobs:insert"
 MIGRATION_CHANNEL = "worker:migrate"
+CANCEL_CHANNEL = "kongtask:cancel"
 LONGEST_DELAY = 60.0
 """Seconds between attempts to connect again, at most."""
 
@@ -43,7 +44,9 @@ def reconnect_delay(attempt: int, factor: float) -> float:
 
 
 class Listener:
-    """Calls `on_jobs(count)` for added jobs and `on_migration(breaking)` for migrations."""
+    """Calls `on_jobs(count)` for added jobs, `on_migration(breaking)` for migrations, and
+    `on_cancel(pool_id, job_ids)` for jobs that were cancelled while a pool held them.
+    """
 
     def __init__(
         self,
@@ -51,12 +54,19 @@ class Listener:
         *,
         on_jobs: Callable[[int], None],
         on_migration: Callable[[bool], None],
+        on_cancel: Callable[[str, set[int]], None] = lambda pool_id, job_ids: None,
         on_state: Callable[[str | None], None],
         clock: Clock,
     ) -> None:
         self._pool = pool
         self._on_jobs = on_jobs
         self._on_migration = on_migration
+        self._on_cancel = on_cancel
+        self._hearing = {
+            JOBS_CHANNEL: self._hear_jobs,
+            MIGRATION_CHANNEL: self._hear_migration,
+            CANCEL_CHANNEL: self._hear_cancel,
+        }
         self._on_state = on_state
         self._clock = clock
         self._attempt = 0
@@ -80,8 +90,8 @@ class Listener:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         try:
-            await connection.add_listener(JOBS_CHANNEL, self._hear_jobs)
-            await connection.add_listener(MIGRATION_CHANNEL, self._hear_migration)
+            for channel, hear in self._hearing.items():
+                await connection.add_listener(channel, hear)
             self._attempt = 0
             self._on_state(None)
             self._on_jobs(1)
@@ -91,10 +101,9 @@ class Listener:
             await self._give_back(connection)
 
     async def _give_back(self, connection: Any) -> None:
-        with suppress(*_TROUBLE):
-            await connection.remove_listener(JOBS_CHANNEL, self._hear_jobs)
-        with suppress(*_TROUBLE):
-            await connection.remove_listener(MIGRATION_CHANNEL, self._hear_migration)
+        for channel, hear in self._hearing.items():
+            with suppress(*_TROUBLE):
+                await connection.remove_listener(channel, hear)
         with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
             await self._pool.release(connection, timeout=1)
 
@@ -109,3 +118,11 @@ class Listener:
         except (ValueError, AttributeError):
             breaking = False
         self._on_migration(breaking)
+
+    def _hear_cancel(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        try:
+            told = json.loads(str(payload))
+            pool_id, job_ids = str(told["pool"]), {int(each) for each in told["ids"]}
+        except (ValueError, TypeError, KeyError):
+            return
+        self._on_cancel(pool_id, job_ids)

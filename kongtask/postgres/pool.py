@@ -120,13 +120,21 @@ async def open_pool(
     """Open a pool of at most `max_size` connections; raises as `connect` does."""
     check_dsn(dsn)
     async with translated(dsn):
-        return await asyncpg.create_pool(
+        # With a least size asyncpg would connect by itself again and again through an outage, and
+        # log a traceback each time.
+        pool = await asyncpg.create_pool(
             dsn,
-            min_size=1,
+            min_size=0,
             max_size=max_size,
             timeout=CONNECT_TIMEOUT,
             server_settings={"application_name": application_name},
         )
+        try:
+            async with pool.acquire():
+                return pool
+        except BaseException:
+            pool.terminate()
+            raise
 
 
 async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:

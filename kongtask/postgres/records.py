@@ -11,32 +11,8 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
-from kongtask.errors import (
-    ConfigurationError,
-    InvalidJob,
-    InvalidJobKeyMode,
-    InvalidMaxAttempts,
-    JobKeyTooLong,
-    QueueNameTooLong,
-    StoreUnavailable,
-    TaskIdentifierTooLong,
-)
 from kongtask.postgres.pool import LOST
-
-_BY_CONSTRAINT: dict[str, type[InvalidJob]] = {
-    "tasks_identifier_check": TaskIdentifierTooLong,
-    "job_queues_queue_name_check": QueueNameTooLong,
-    "jobs_key_check": JobKeyTooLong,
-    "jobs_max_attempts_check": InvalidMaxAttempts,
-}
-
-_SCHEMA_MISSING = (
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedObjectError,
-)
+from kongtask.postgres.refusals import lost, refusal
 
 
 def job_from_record(
@@ -68,19 +44,10 @@ def translated_statement(schema: str) -> Iterator[None]:
     """Turn what a statement can raise into the package's errors; the rest passes through."""
     try:
         yield
-    except asyncpg.CheckViolationError as error:
-        kind = _BY_CONSTRAINT.get(error.constraint_name or "", InvalidJob)
-        raise kind(error.args[0]) from error
-    except asyncpg.NumericValueOutOfRangeError as error:
-        raise InvalidJob(f"a number is too large for its column: {error}") from error
-    except _SCHEMA_MISSING as error:
-        raise ConfigurationError(
-            f'schema "{schema}" does not hold the tables of this version ({error}): '
-            f"run `kongtask migrate -s {schema}`"
-        ) from error
     except LOST as error:
-        raise StoreUnavailable(f"the connection to PostgreSQL was lost: {error}") from error
+        raise lost(error) from error
     except asyncpg.PostgresError as error:
-        if error.sqlstate == "GWBKM":
-            raise InvalidJobKeyMode(str(error)) from error
-        raise
+        refused = refusal(error, schema)
+        if refused is None:
+            raise
+        raise refused from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from kongtask.errors import ConfigurationError
 from kongtask.settings import DEFAULT_SCHEMA
 
-__all__ = ["DEFAULT_SCHEMA", "quote_schema", "sql_folder", "statement"]
+__all__ = ["DEFAULT_SCHEMA", "quote_schema", "sql_folder", "statement", "statement_text"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -39,10 +39,15 @@ def quote_schema(schema: str) -> str:
 
 @cache
 def statement(name: str, schema: str) -> str:
-    """Return the statement in `sql/queries/<name>.sql` for one schema.
+    """Return the statement in `sql/queries/<name>.sql` for one schema."""
+    return statement_text(name).replace("{schema}", quote_schema(schema))
+
+
+@cache
+def statement_text(name: str) -> str:
+    """Return the statement with `{schema}` where the schema's quoted name belongs.
 
     Comment lines are dropped, so that what reaches the server is the statement alone.
     """
     text = (sql_folder() / "queries" / f"{name}.sql").read_text(encoding="utf-8")
-    text = re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip()
-    return text.replace("{schema}", quote_schema(schema))
+    return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip()

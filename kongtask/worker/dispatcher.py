@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from kongtask.core.attempt import RELEASED, Outcome
+from kongtask.core.attempt import CANCELLED, RELEASED, Outcome
 from kongtask.core.event import (
     JOB_START,
     WORKER_GET_JOB_EMPTY,
@@ -118,6 +119,22 @@ class Dispatcher:
         self._wake.set()
         if self._fetching is not None and self._fetching.when() is None:
             self._fetching.reschedule(asyncio.get_running_loop().time() + LAST_FETCH)
+
+    def cancel(self, job_ids: Collection[int]) -> None:
+        """End jobs that somebody cancelled: those that run, and those fetched and not started."""
+        for task, begun in list(self._running.items()):
+            if begun.job.id in job_ids and self._executor.cancel(begun.job.id):
+                task.cancel()
+        kept = [each for each in self._waiting if each[0].id not in job_ids]
+        gone = [each[0] for each in self._waiting if each[0].id in job_ids]
+        self._waiting = deque(kept)
+        for job in gone:
+            self._recorder.record(Run(job=job, worker_id="", outcome=CANCELLED, seconds=0.0))
+
+    def job_of(self, task: asyncio.Task[Any]) -> str | None:
+        """Name the job that an asyncio task runs, or None."""
+        begun = self._running.get(task)
+        return None if begun is None else f"{begun.job.task_identifier} (job {begun.job.id})"
 
     @property
     def is_cut(self) -> bool:

@@ -6,28 +6,29 @@ A handler's exception is never wrapped and never lets go: it becomes an outcome.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kongtask.clock import Clock
 from kongtask.core.attempt import RELEASED, SUCCESS, Outcome, failure
+from kongtask.core.batch import batch_outcome, is_batch
+from kongtask.core.control import JobCancelled, JobTimedOut
 from kongtask.core.job import Job
 from kongtask.errors import TaskNotFound
 from kongtask.logger import Logger, ScopedLogger
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.tracing import Tracing
-from kongtask.worker.helpers import Helpers, ThreadHelpers
-from kongtask.worker.tasks import TaskHandler, is_coroutine_handler
+from kongtask.worker.calls import Call, Calls
+from kongtask.worker.helpers import Cancellation, Helpers
+from kongtask.worker.tasks import TaskHandler, task_options
 
 if TYPE_CHECKING:
     import asyncpg
 
 
 class Executor:
-    """Calls handlers: coroutine functions on the event loop, plain functions in threads."""
+    """Runs jobs of its tasks, each with its time-out, until they end or are told to."""
 
     def __init__(
         self,
@@ -38,36 +39,59 @@ class Executor:
         logger: Logger,
         tracing: Tracing,
         clock: Clock,
-        threads: int,
+        concurrency: int,
+        job_timeout: timedelta | None = None,
     ) -> None:
-        self._tasks = {name: (each, is_coroutine_handler(each)) for name, each in tasks.items()}
+        self._calls = Calls(concurrency)
+        self._tasks: dict[str, tuple[Call, timedelta | None]] = {}
+        for name, handler in tasks.items():
+            options = task_options(name, handler)
+            self._tasks[name] = (self._calls.of(handler, options), options.timeout or job_timeout)
         self._pool = pool
         self._queue = queue
         self._logger = logger
         self._tracing = tracing
         self._clock = clock
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="kongtask-job")
+        self._cancellations: dict[int, tuple[Call | None, Cancellation]] = {}
         self.is_cutting = False
         """Whether jobs are cancelled because patience has ended; a handler may cancel itself."""
 
     async def execute(self, job: Job, worker_id: str) -> Outcome:
         """Run the job; returns `released` when it was cut off, so that it can be given back."""
+        cancellation = Cancellation()
+        call, _ = self._tasks.get(job.task_identifier, (None, None))
+        self._cancellations[job.id] = (call, cancellation)
+        helpers = self._helpers(job, worker_id, cancellation)
         with self._tracing.processing(job, worker_id=worker_id, now=self._clock.now()) as span:
             try:
-                await self._call(job, self._helpers(job, worker_id))
-                outcome = SUCCESS
+                outcome = await self._run(job, helpers)
             except asyncio.CancelledError as error:
-                outcome = RELEASED if self.is_cutting else failure(job, error)
+                outcome = self._interrupted(job, cancellation.reason or error)
             except BaseException as error:
-                outcome = failure(job, error)
+                outcome = failure(job, cancellation.reason or _without_our_frames(error))
+            finally:
+                del self._cancellations[job.id]
             span.finish(outcome)
         return outcome
 
-    def close(self) -> None:
-        """Let go of the threads; those that still run a handler go on by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def cancel(self, job_id: int) -> bool:
+        """Tell a run that its job was cancelled; returns whether its asyncio task can be, too."""
+        found = self._cancellations.get(job_id)
+        if found is None:
+            return False
+        call, cancellation = found
+        cancellation.reason = cancellation.reason or JobCancelled("cancelled while it ran")
+        return call is None or call.is_cancellable
 
-    def _helpers(self, job: Job, worker_id: str) -> Helpers:
+    def close(self) -> None:
+        """Let go of threads and processes; a thread that runs a handler goes on by itself."""
+        self._calls.close()
+
+    def _interrupted(self, job: Job, reason: BaseException) -> Outcome:
+        cut = self.is_cutting and not isinstance(reason, JobCancelled | JobTimedOut)
+        return RELEASED if cut else failure(job, reason)
+
+    def _helpers(self, job: Job, worker_id: str, cancellation: Cancellation) -> Helpers:
         scope = {"task": job.task_identifier, "job": job.id, "worker": worker_id}
         return Helpers(
             logger=ScopedLogger(self._logger, scope),
@@ -76,30 +100,62 @@ class Executor:
             job=job,
             worker_id=worker_id,
             queue=self._queue,
+            cancellation=cancellation,
         )
 
-    async def _call(self, job: Job, helpers: Helpers) -> None:
+    async def _run(self, job: Job, helpers: Helpers) -> Outcome:
         found = self._tasks.get(job.task_identifier)
         if found is None:
             raise TaskNotFound(f"this worker has no task {job.task_identifier!r}")
-        handler, is_coroutine = found
-        if is_coroutine:
-            await handler(job.payload, helpers)
-            return
-        loop = asyncio.get_running_loop()
-        context = contextvars.copy_context()
-        result, error = await loop.run_in_executor(
-            self._threads, context.run, _called, handler, job.payload, ThreadHelpers(helpers, loop)
-        )
-        if error is not None:
-            raise error
-        if inspect.isawaitable(result):
-            await result
+        call, timeout = found
+        payload = job.payload
+        if timeout is None:
+            result = await call(payload, helpers)
+        else:
+            result = await _timed(call, payload, helpers, timeout)
+        if helpers.cancellation.reason is not None:
+            raise helpers.cancellation.reason  # a thread ended although it was told to stop
+        return await self._judged(job, payload, result)
+
+    async def _judged(self, job: Job, payload: Any, result: Any) -> Outcome:
+        if not isinstance(payload, list) or not isinstance(result, list | tuple):
+            return SUCCESS
+        if not is_batch(payload, result):
+            self._logger.warn(
+                f"job {job.id}: the handler returned {len(result)} results for {len(payload)} "
+                "elements, all of them count as done: return one for each, or None",
+                {"job": job.id, "task": job.task_identifier},
+            )
+            return SUCCESS
+        return batch_outcome(job, payload, await _settled(result))
 
 
-def _called(handler: TaskHandler, *arguments: object) -> tuple[Any, BaseException | None]:
-    """Return what the handler returned or raised: a future cannot hold every exception."""
+async def _timed(call: Call, payload: Any, helpers: Helpers, timeout: timedelta) -> Any:
+    def told() -> None:
+        cancellation = helpers.cancellation
+        cancellation.reason = cancellation.reason or JobTimedOut(f"took longer than {timeout}")
+        if call.is_cancellable and task is not None:
+            task.cancel()
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    timer = loop.call_later(timeout.total_seconds(), told)
     try:
-        return handler(*arguments), None
-    except BaseException as error:
-        return None, error
+        return await call(payload, helpers)
+    finally:
+        timer.cancel()
+
+
+async def _settled(results: Sequence[Any]) -> list[Any]:
+    """Await what can be awaited among the results, all at once; exceptions stay values."""
+    awaited = {at: each for at, each in enumerate(results) if hasattr(each, "__await__")}
+    done = await asyncio.gather(*awaited.values(), return_exceptions=True)
+    ended = dict(zip(awaited, done, strict=True))
+    return [ended.get(at, each) for at, each in enumerate(results)]
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """Return the error with a traceback that begins in the user's code."""
+    trace = error.__traceback__
+    while trace is not None and "/kongtask/worker/" in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    return error if trace is None else error.with_traceback(trace)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +15,18 @@ from kongtask.postgres.enqueue import JobQueue, NewJob
 
 if TYPE_CHECKING:
     import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
 
 Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Cancellation:
+    """Why a run was told to end; None while it was not."""
+
+    reason: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +43,12 @@ class Helpers:
     job: Job
     worker_id: str
     queue: JobQueue
+    cancellation: Cancellation
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this run was told to end: by its time-out, by somebody, or by a shutdown."""
+        return self.cancellation.reason is not None
 
     @property
     def queue_name(self) -> str | None:
@@ -44,16 +61,31 @@ class Helpers:
         payload: object = None,
         spec: TaskSpec | None = None,
         *,
-        connection: asyncpg.Connection[Any] | None = None,
+        connection: Connection | None = None,
     ) -> Job:
         """Add another job, inside the transaction of `connection` when one is given."""
         return await self.queue.add_job(task, payload, spec, connection=connection)
 
     async def add_jobs(
-        self, jobs: Sequence[NewJob], *, connection: asyncpg.Connection[Any] | None = None
+        self, jobs: Sequence[NewJob], *, connection: Connection | None = None
     ) -> list[Job]:
         """Add jobs as (task, payload, spec), all or none; return them in the order given."""
         return await self.queue.add_jobs(jobs, connection=connection)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection of the pool: `async with helpers.connection() as connection`."""
+        async with self.pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection in a transaction, committed unless the block raises.
+
+        Give it to `add_job(connection=…)`, and the job is added if and only if it commits.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
 
 
 class ThreadHelpers:
@@ -70,6 +102,11 @@ class ThreadHelpers:
         self.job = helpers.job
         self.worker_id = helpers.worker_id
         self.queue_name = helpers.queue_name
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this run was told to end; look at it in long loops and raise or return."""
+        return self._helpers.is_cancelled
 
     def add_job(self, task: str, payload: object = None, spec: TaskSpec | None = None) -> Job:
         """Add another job."""

@@ -29,6 +29,8 @@ def log_jobs(events: EventBus, logger: Logger) -> None:
         match data.outcome.kind:
             case "success":
                 logger.info(f"completed {_name(data)} in {took}", facts)
+            case "snoozed":
+                logger.info(f"{data.outcome.message}: {_name(data)}", facts)
             case "released":
                 logger.warn(f"gave back {_name(data)} after {took}", facts)
             case "retry":

@@ -33,6 +33,10 @@ class WorkerPoolOptions:
     forbidden_flags: jobs with one of these flags are left to others.
     forbidden_flags_fn: returns such flags; plain or coroutine function, asked before every fetch.
     worker_name: shown in locks and logs, so that people and the operator know whose they are.
+    job_timeout: how long a run may take at most, for tasks without a timeout of their own;
+        default None, as long as it needs.
+    listen: whether to be told of new jobs by NOTIFY; default True. Without, jobs start at the next
+        poll, and running jobs cannot be cancelled from outside. For poolers in transaction mode.
     drain_timeout: how long running jobs may take after a stop before they are cut off and given
         back; default None, as long as they need.
 
@@ -51,6 +55,8 @@ class WorkerPoolOptions:
     forbidden_flags: Sequence[str] = ()
     forbidden_flags_fn: ForbiddenFlags | None = None
     worker_name: str = ""
+    job_timeout: timedelta | None = None
+    listen: bool = True
     drain_timeout: timedelta | None = None
     clock: Clock = field(default_factory=Clock, repr=False)
 
@@ -60,6 +66,8 @@ class WorkerPoolOptions:
         _check_range("concurrency", self.concurrency, 1, MAX_CONCURRENCY)
         _check_range("max_pool_size", self.max_pool_size, 1, MAX_CONCURRENCY)
         _check_period("poll_interval", self.poll_interval, timedelta(milliseconds=1))
+        if self.job_timeout is not None:
+            _check_period("job_timeout", self.job_timeout, timedelta(milliseconds=1))
         if self.drain_timeout is not None:
             _check_period("drain_timeout", self.drain_timeout, timedelta(0))
         if isinstance(self.forbidden_flags, str):

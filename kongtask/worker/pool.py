@@ -47,6 +47,8 @@ from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.recorder import Recorder, Settled
 from kongtask.worker.signals import handled_signals
 from kongtask.worker.tasks import TaskHandler, check_tasks
+from kongtask.worker.unserved import UnservedTasks
+from kongtask.worker.watchdog import watched_loop
 
 if TYPE_CHECKING:
     import asyncpg
@@ -101,7 +103,8 @@ class WorkerPool:
         )
         self._executor = Executor(
             handlers, pool=pool, queue=self._queue, logger=options.logger,
-            tracing=tracing, clock=clock, threads=options.concurrency,
+            tracing=tracing, clock=clock, concurrency=options.concurrency,
+            job_timeout=options.job_timeout,
         )  # fmt: skip
         self._dispatcher = Dispatcher(
             pool_id=self.pool_id, worker_ids=list(self._worker_ids), store=self._store,
@@ -220,7 +223,7 @@ class WorkerPool:
         await self.release()
 
     async def _run(self) -> None:
-        with self._signals:
+        with self._signals, watched_loop(self._options.logger, self._dispatcher.job_of):
             try:
                 await self._work()
             except BaseExceptionGroup as group:
@@ -253,14 +256,16 @@ class WorkerPool:
         if self._once:
             return [self._heart.run()]
         options = self._options
+        unserved = UnservedTasks(store=self._store, logger=options.logger, clock=options.clock)
         listener = Listener(
             self._pool, on_jobs=self._dispatcher.nudge, on_migration=self._migrated,
-            on_state=self._listening, clock=options.clock,
+            on_cancel=self._cancelled, on_state=self._listening, clock=options.clock,
         )  # fmt: skip
         store = CrontabStore(self._pool, options.schema)
         cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
         recurring = [cron.run()] if options.cron_items else []
-        return [self._heart.run(), listener.run(), *recurring]
+        listening = [listener.run()] if options.listen else []
+        return [self._heart.run(), unserved.run(), *listening, *recurring]
 
     async def _record_last(self, recording: asyncio.Task[None]) -> None:
         """Wait until the last outcomes are written, for as long as there is patience."""
@@ -309,6 +314,10 @@ class WorkerPool:
         if error is not None:
             self._options.logger.warn(f"not listening for new jobs, polling meanwhile: {trouble}")
 
+    def _cancelled(self, pool_id: str, job_ids: set[int]) -> None:
+        if pool_id == self.pool_id:
+            self._dispatcher.cancel(job_ids)
+
     def _migrated(self, breaking: bool) -> None:
         if breaking:
             self._checking = asyncio.get_running_loop().create_task(self._check_again())
@@ -335,6 +344,7 @@ _EVENTS = {
     "success": (JOB_SUCCESS, JOB_COMPLETE),
     "retry": (JOB_ERROR, JOB_COMPLETE),
     "failed": (JOB_ERROR, JOB_FAILED, JOB_COMPLETE),
+    "snoozed": (JOB_COMPLETE,),
     "released": (JOB_COMPLETE,),
 }
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from kongtask.clock import Clock
 from kongtask.core.attempt import Outcome, OutcomeKind
 from kongtask.core.job import Job
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.logger import Logger
-from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.jobs import Failure, JobStore
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
@@ -156,7 +157,22 @@ async def _complete(store: JobStore, runs: Sequence[Run]) -> set[int]:
 
 
 async def _fail(store: JobStore, runs: Sequence[Run]) -> set[int]:
-    return await store.fail([(run.job.id, run.outcome.message) for run in runs])
+    return await store.fail([_failure(run) for run in runs])
+
+
+def _failure(run: Run) -> Failure:
+    outcome = run.outcome
+    return Failure(
+        job_id=run.job.id,
+        error=outcome.message,
+        when=outcome.when,
+        is_final=outcome.kind == "failed",
+        payload_json=outcome.payload_json,
+    )
+
+
+async def _snooze(store: JobStore, runs: Sequence[Run]) -> set[int]:
+    return await store.snooze([(run.job.id, run.outcome.when or timedelta()) for run in runs])
 
 
 async def _give_back(store: JobStore, runs: Sequence[Run]) -> set[int]:
@@ -166,5 +182,6 @@ async def _give_back(store: JobStore, runs: Sequence[Run]) -> set[int]:
 _WRITES: tuple[tuple[frozenset[OutcomeKind], _Write], ...] = (
     (frozenset({"success"}), _complete),
     (frozenset({"retry", "failed"}), _fail),
+    (frozenset({"snoozed"}), _snooze),
     (frozenset({"released"}), _give_back),
 )

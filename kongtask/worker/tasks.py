@@ -12,6 +12,8 @@ import inspect
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, overload
@@ -25,12 +27,29 @@ TaskHandler = Callable[[Any, Any], Awaitable[Any] | Any]
 _MARK = "__kongtask_task__"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How a task's handler is run: see `task`."""
+
+    name: str
+    timeout: timedelta | None = None
+    process: bool = False
+
+
 @overload
 def task(name: TaskHandler) -> TaskHandler: ...
 @overload
-def task(name: str | None = None) -> Callable[[TaskHandler], TaskHandler]: ...
-def task(name: Any = None) -> Any:
+def task(
+    name: str | None = None, *, timeout: timedelta | None = None, process: bool = False
+) -> Callable[[TaskHandler], TaskHandler]: ...
+def task(name: Any = None, *, timeout: timedelta | None = None, process: bool = False) -> Any:
     """Mark a function as the handler of a task, named after the function unless a name is given.
+
+    timeout: how long a run may take before it is cancelled and counts as failed; more than 0.
+    Default is the pool's `job_timeout`. A plain function in a thread cannot be cancelled: it is
+    told by `helpers.is_cancelled`, and its run fails when it ends.
+    process: run a plain function in a process of its own, for work that keeps a processor busy. It
+    must be importable by name.
 
     >>> @task
     ... async def send_email(payload, helpers): ...
@@ -39,23 +58,35 @@ def task(name: Any = None) -> Any:
     >>> sorted(tasks_in({"a": send_email, "b": charge}))
     ['billing:charge', 'send_email']
     """
-    if callable(name):
-        return _marked(name, None)
-    return functools.partial(_marked, name=name)
+    if timeout is not None and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
+        raise ConfigurationError(f"timeout must be a timedelta of more than 0, got {timeout!r}")
+    marked = functools.partial(_marked, timeout=timeout, process=process)
+    return marked(name, None) if callable(name) else functools.partial(marked, name=name)
 
 
-def _marked(handler: TaskHandler, name: str | None) -> TaskHandler:
-    setattr(handler, _MARK, name or handler.__name__)
+def _marked(
+    handler: TaskHandler, name: str | None, timeout: timedelta | None, process: bool
+) -> TaskHandler:
+    found = name or handler.__name__
+    if process and is_coroutine_handler(handler):
+        raise ConfigurationError(f"task {found!r} runs in a process: write def, not async def")
+    setattr(handler, _MARK, TaskOptions(name=found, timeout=timeout, process=process))
     return handler
+
+
+def task_options(name: str, handler: TaskHandler) -> TaskOptions:
+    """Return the options a function was marked with, or the defaults, under a name."""
+    marked = getattr(handler, _MARK, None)
+    return replace(marked, name=name) if isinstance(marked, TaskOptions) else TaskOptions(name=name)
 
 
 def tasks_in(namespace: Mapping[str, Any]) -> dict[str, TaskHandler]:
     """Return the marked functions among a module's names, by task name."""
     found: dict[str, TaskHandler] = {}
     for value in namespace.values():
-        name = getattr(value, _MARK, None) if callable(value) else None
-        if isinstance(name, str):
-            _add(found, name, value)
+        marked = getattr(value, _MARK, None) if callable(value) else None
+        if isinstance(marked, TaskOptions):
+            _add(found, marked.name, value)
     return found
 
 

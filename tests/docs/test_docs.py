@@ -21,6 +21,7 @@ PAGES = [
     for page in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
     if re.search(r"^```(python|console|sql)", page.read_text(), re.MULTILINE)
 ]
+TEXTS = {page: page.read_text() for page in PAGES}
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,7 +44,7 @@ async def run_sql(text: str, url: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 async def test_what_a_page_shows_works(page: Path, tmp_path: Path, database_url: str) -> None:
-    for language, name, text in BLOCK.findall(page.read_text()):
+    for language, name, text in BLOCK.findall(TEXTS[page]):
         if name:
             (tmp_path / name).write_text(text)
         elif language == "python":

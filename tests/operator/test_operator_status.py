@@ -236,3 +236,17 @@ def test_announced_tasks_are_remembered_until_the_revision_changes() -> None:
     assert first.tasks == at_zero.tasks == ("mail",)
     assert told(changed, seen(workers(0), queue(), DONE)).tasks == ()
     assert status_from_manifest(status_to_manifest(first)).tasks == ("mail",)
+
+
+def test_a_pool_that_wakes_from_zero_stays_ready_and_a_new_one_is_not_yet() -> None:
+    waking = seen(workers(1, ready=0), queue(1), DONE)
+    at_rest = told(pool(), seen(workers(0), queue(), DONE))
+
+    first, again = told(pool(), waking), told(replace(pool(), status=at_rest), waking)
+
+    def ready(status: PoolStatus) -> tuple[str, str]:
+        found = status.condition("Ready")
+        assert found is not None
+        return found.status, found.reason
+
+    assert (ready(first), ready(again)) == (("False", "Starting"), ("True", "Ready"))

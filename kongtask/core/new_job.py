@@ -1,0 +1,88 @@
+"""A job that is to be added, checked, before any database knows of it.
+
+It refuses to hold more of a long iterable than one chunk: whoever sends the jobs asks for the next
+chunk when the one before has gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kongtask.core.task_spec import DEFAULT_SPEC, TaskSpec, check_job
+from kongtask.errors import InvalidJob
+
+NewJob = tuple[str, object, TaskSpec | None]
+"""A task identifier, a payload and its options."""
+
+CHUNK_JOBS = 5_000
+"""How many jobs one statement adds."""
+
+CHUNK_CHARACTERS = 16_000_000
+"""How much JSON one statement carries; a payload that is longer goes by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedJob:
+    """A job that keeps the rules, and its place among those that are added together."""
+
+    task: str
+    payload_json: str
+    spec: TaskSpec
+    position: int | None = None
+
+
+def wanted_job(
+    task: str, payload: object, spec: TaskSpec | None, position: int | None = None
+) -> WantedJob:
+    """Return the job to add; raises `InvalidJob`.
+
+    >>> wanted_job("mail", None, None).payload_json
+    '{}'
+    """
+    spec = spec or DEFAULT_SPEC
+    check_job(task, spec, position)
+    return WantedJob(task, _payload_json(payload, position), spec, position)
+
+
+def wanted_chunks(jobs: Iterable[NewJob]) -> Iterator[list[WantedJob]]:
+    """Yield the jobs in chunks of one statement each; positions count from the first of all."""
+    chunk: list[WantedJob] = []
+    characters = 0
+    for wanted in _wanted_jobs(jobs):
+        if chunk and characters + len(wanted.payload_json) > CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+        chunk.append(wanted)
+        characters += len(wanted.payload_json)
+        if len(chunk) == CHUNK_JOBS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _wanted_jobs(jobs: Iterable[NewJob]) -> Iterator[WantedJob]:
+    places: dict[str, int] = {}
+    for position, (task, payload, spec) in enumerate(jobs):
+        wanted = wanted_job(task, payload, spec, position)
+        key = wanted.spec.job_key
+        if key is not None and places.setdefault(key, position) != position:
+            raise InvalidJob(
+                f"job_key {key!r} is given twice, in jobs {places[key]} and {position}: "
+                "keep one of them",
+                field="job_key", value=key, position=position,
+            )  # fmt: skip
+        yield wanted
+
+
+def _payload_json(payload: object, position: int | None) -> str:
+    """Return the payload as JSON text; None is an empty object, as Graphile Worker has it."""
+    try:
+        return json.dumps({} if payload is None else payload, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidJob(
+            f"payload is not JSON ({error}): use dicts, lists, strings, numbers, booleans and None",
+            field="payload", value=type(payload).__name__, position=position,
+        ) from error  # fmt: skip

@@ -1,0 +1,148 @@
+"""How jobs are added, said once for every driver: which statements, and what their rows become.
+
+It knows no driver: a `Sender` sends the statements. A sender that blocks is written as coroutines
+that never wait, and so these functions serve callers with and without an event loop.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from itertools import chain
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
+
+from kongtask.core.bulk import ONE_BY_ONE, by_mode, matched, rows_json
+from kongtask.core.job import Job
+from kongtask.core.new_job import NewJob, WantedJob, wanted_chunks, wanted_job
+from kongtask.core.task_spec import TaskSpec
+from kongtask.errors import InvalidJob, StoreUnavailable
+from kongtask.postgres.records import job_from_record
+from kongtask.postgres.refusals import located
+from kongtask.tracing import TraceContext, Tracing
+
+RACES = 10
+"""How often a job is added again after Graphile Worker's functions lost it in a race."""
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Entered = TypeVar("Entered")
+
+
+class Sender(Protocol):
+    """Sends statements to one schema over somebody's connection."""
+
+    async def fetch(self, name: str, arguments: tuple[object, ...]) -> Rows:
+        """Run `sql/queries/<name>.sql`; raises the package's errors."""
+
+    def all_or_none(self) -> AbstractAsyncContextManager[Self]:
+        """Begin what is undone as a whole when its block fails, inside the caller's transaction."""
+
+
+async def add_one(
+    sender: Sender, tracing: Tracing, task: str, payload: object, spec: TaskSpec | None
+) -> Job:
+    """Add one job and return it; raises `InvalidJob` before anything is sent."""
+    wanted = wanted_job(task, payload, spec)
+    with tracing.adding([task], wanted.spec) as adding:
+        job = await _add(sender, wanted, adding.context)
+        adding.added([job.id])
+        return job
+
+
+async def add_many(
+    sender: Sender, tracing: Tracing, jobs: Iterable[NewJob], *, return_jobs: bool
+) -> list[Job]:
+    """Add jobs chunk by chunk, all or none; return them in the order given, or an empty list."""
+    chunks = wanted_chunks(jobs)
+    first = next(chunks, None)
+    if first is None:
+        return []
+    kept: list[Job] = []
+    ids = array("q")
+    with tracing.adding([each.task for each in first], None) as adding:
+        todo = chain([first], chunks)
+        del first  # so that it goes when it has been sent
+        async with sender.all_or_none() as inside:
+            for chunk in todo:
+                added = await _add_chunk(inside, chunk, adding.context)
+                ids.extend(job.id for job in added)
+                kept += added if return_jobs else ()
+        adding.added(ids)
+        return kept
+
+
+@asynccontextmanager
+async def at_its_ends(
+    block: AbstractAsyncContextManager[Entered],
+    translated: Callable[[], AbstractContextManager[None]],
+) -> AsyncIterator[Entered]:
+    """Translate what entering and leaving the block raise, but not what is raised inside it."""
+    with translated():
+        entered = await block.__aenter__()
+    try:
+        yield entered
+    except BaseException as error:
+        with translated():
+            await block.__aexit__(type(error), error, error.__traceback__)
+        raise
+    with translated():
+        await block.__aexit__(None, None, None)
+
+
+async def _add(sender: Sender, job: WantedJob, context: TraceContext) -> Job:
+    spec = job.spec
+    arguments = (
+        job.task, job.payload_json, spec.queue_name, spec.run_at, spec.max_attempts, spec.job_key,
+        spec.priority, None if spec.flags is None else list(spec.flags), spec.job_key_mode,
+        context.traceparent, context.tracestate,
+    )  # fmt: skip
+    for _ in range(RACES):
+        (row,) = await _fetch(sender, "add_job", arguments, [job])
+        if row["id"] is not None:
+            return job_from_record(row, task_identifier=job.task, queue_name=spec.queue_name)
+    raise StoreUnavailable(
+        f"the job with key {spec.job_key!r} could not be added {RACES} times in a row because "
+        "others add and run it at the same moment: try again"
+    )
+
+
+async def _add_chunk(sender: Sender, chunk: list[WantedJob], context: TraceContext) -> list[Job]:
+    added: dict[int | None, Job] = {}
+    for mode, group in by_mode(chunk).items():
+        found: Sequence[Job | None] = [None] * len(group)
+        if mode != ONE_BY_ONE:
+            found = matched(group, await _add_group(sender, mode, group, context))
+        for wanted, job in zip(group, found, strict=True):
+            # What a race lost is added again by itself.
+            added[wanted.position] = job or await _add(sender, wanted, context)
+    return [added[wanted.position] for wanted in chunk]
+
+
+async def _add_group(
+    sender: Sender, mode: str, group: list[WantedJob], context: TraceContext
+) -> list[Job]:
+    arguments = (
+        rows_json(group), mode == "preserve_run_at", context.traceparent, context.tracestate
+    )  # fmt: skip
+    rows = await _fetch(sender, "add_jobs", arguments, group)
+    tasks = list({row["task_id"] for row in rows})
+    queues = list({row["job_queue_id"] for row in rows} - {None})
+    names = await sender.fetch("names_of_ids", (tasks, queues))
+    known = {(each["is_queue"], each["id"]): each["name"] for each in names}
+    return [_named(row, known) for row in rows]
+
+
+async def _fetch(
+    sender: Sender, name: str, arguments: tuple[object, ...], jobs: Sequence[WantedJob]
+) -> Rows:
+    try:
+        return await sender.fetch(name, arguments)
+    except InvalidJob as error:
+        raise located(error, jobs) from error.__cause__
+
+
+def _named(record: Mapping[str, Any], known: Mapping[tuple[bool, int], str]) -> Job:
+    row = dict(record)
+    queue = row.pop("job_queue_id")
+    task, queue_name = known[False, row["task_id"]], known.get((True, queue))
+    return job_from_record(row, task_identifier=task, queue_name=queue_name)

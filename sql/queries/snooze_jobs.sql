@@ -1,0 +1,23 @@
+-- Put jobs off to a chosen time, with their attempt, and free their queues.
+-- $1 text           pool id
+-- $2 bigint[]       job ids
+-- $3 timestamptz[]  moments of the next attempt, or null
+-- $4 interval[]     delays until the next attempt, or null
+-- returns           the ids that were written; a missing one was no longer this pool's
+with snoozed as (
+    update {schema}._private_jobs as jobs
+    set run_at = coalesce(wishes.at, now() + wishes.delay),
+        attempts = greatest(0, jobs.attempts - 1),
+        locked_by = null,
+        locked_at = null
+    from unnest($2::bigint[], $3::timestamptz[], $4::interval[]) as wishes (id, at, delay)
+    where jobs.id = wishes.id and jobs.locked_by = $1::text
+    returning jobs.id, jobs.job_queue_id
+),
+freed as (
+    update {schema}._private_job_queues as queues
+    set locked_by = null, locked_at = null
+    from snoozed
+    where queues.id = snoozed.job_queue_id and queues.locked_by = $1::text
+)
+select id from snoozed
