@@ -27,6 +27,8 @@ LOST: tuple[type[BaseException], ...] = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    # What asyncpg says when the server's farewell reached it between two statements.
+    asyncpg.InternalClientError,
 )
 """What asyncpg raises while the server is away; trying again is right."""
 

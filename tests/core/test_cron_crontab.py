@@ -135,7 +135,7 @@ MISTAKES = {
     "time zone": ("CRON_TZ=Europe/Berlin", 1, "remove the line; all times are UTC"),
     "seconds": ("0 0 4 * * * t", 11, "(there are no seconds and no years)"),
     "task with a dot": ("* * * * * a.b", 11, "'a.b' cannot name a task"),
-    "task too long": (f"* * * * * {'t' * 129}", 11, "task must have 0 to 128 characters, got 129"),
+    "task too long": (f"* * * * * {'t' * 129}", 11, "task must have 1 to 128 characters, got 129"),
     "two words": ("* * * * * two words", 15, "'words' is not understood"),
     "payload without a space": ("* * * * * t{a:1}", 11, "then a space"),
     "unknown option": (
@@ -158,7 +158,7 @@ MISTAKES = {
     "queue with a space": ("* * * * * t ?queue=a+b", 14, "option queue cannot be 'a b'"),
     "queue too long": (f"* * * * * t ?queue={'q' * 129}", 14, "128 characters, got 129"),
     "job key empty": ("* * * * * t ?jobKey=", 14, "must have 1 to 512 characters, got 0"),
-    "job key with NUL": ("* * * * * t ?jobKey=a%00", 11, "NUL character: remove it"),
+    "job key with NUL": ("* * * * * t ?jobKey=a%00", 14, "job_key must not hold NUL"),
     "mode of another world": (
         "* * * * * t ?jobKey=a&jobKeyMode=unsafe_dedupe", 23, "write replace or preserve_run_at",
     ),

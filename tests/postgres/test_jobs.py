@@ -89,7 +89,7 @@ async def test_a_fetch_takes_one_job_of_a_queue_and_locks_it(
 async def test_many_fetches_at_once_never_take_two_jobs_of_a_queue(pool: Pool) -> None:
     await add(pool, 20, queue_name="line")
     async with AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(opened(pool, f"pool-{n}")) for n in range(6)]
+        stores = [await stack.enter_async_context(opened(pool, f"pool-{n}")) for n in range(4)]
         for _ in range(20):
             found = await asyncio.gather(*(each.fetch(5, []) for each in stores))
             taken = [(each, job) for each, jobs in zip(stores, found, strict=True) for job in jobs]

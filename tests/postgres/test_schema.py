@@ -123,7 +123,9 @@ async def test_running_failing_and_handling_a_job_keep_its_trace(connection: Any
     fetched = await connection.fetch(
         statement("fetch_jobs", DEFAULT_SCHEMA), "pool", [job["task_id"]], 1, None
     )
-    await connection.fetch(statement("fail_jobs", DEFAULT_SCHEMA), "pool", ids, ["no"])
+    await connection.fetch(
+        statement("fail_jobs", DEFAULT_SCHEMA), "pool", ids, ["no"], [None], [None], [False], [None]
+    )
     await connection.fetch(f"select {DEFAULT_SCHEMA}.reschedule_jobs($1, attempts => 0)", ids)
     await connection.fetch(f"select {DEFAULT_SCHEMA}.permanently_fail_jobs($1)", ids)
 

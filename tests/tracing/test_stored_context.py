@@ -13,7 +13,7 @@ from recorded_spans import Recorded
 
 from kongtask.core.task_spec import TaskSpec
 from kongtask.core.trace_context import TraceContext
-from kongtask.errors import ConfigurationError
+from kongtask.errors import ConfigurationError, InvalidJob
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.tracing import Tracing
 
@@ -125,8 +125,9 @@ async def test_a_batch_that_fails_leaves_nothing_behind(
     connection = await asyncpg.connect(database_url)
     try:
         queue = JobQueue(connection, SCHEMA, tracing)
-        with pytest.raises(asyncpg.PostgresError):
-            await queue.add_jobs([("mail", "a\0b", None)])
+        await connection.execute(f"alter table {SCHEMA}._private_jobs add check (priority <> 77)")
+        with pytest.raises(InvalidJob):
+            await queue.add_jobs([("mail", {}, TaskSpec(priority=77))])
         left = await connection.fetchrow(LEFT)
     finally:
         await connection.close()
