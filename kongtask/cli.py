@@ -25,6 +25,7 @@ from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import ConfigurationError, InvalidJob, KongTaskError, ShutdownTimeout
 from kongtask.log_lines import log_to_stderr
+from kongtask.postgres.go_layout import migrate_from_go
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import close_pool, describe, open_pool
 from kongtask.settings import WorkerSettings, database_settings, worker_settings
@@ -226,21 +227,58 @@ async def _run(
 
 @cli.command()
 @_database_options
+@click.option(
+    "--from-kongtask-go", is_flag=True, help="Move the jobs of KongTask for Go; keeps its tables."
+)
 @_log_options
-def migrate(log_level: str, log_format: Any, **flags: Any) -> None:
+def migrate(log_level: str, log_format: Any, from_kongtask_go: bool, **flags: Any) -> None:
     """Create the schema's tables, or bring them up to date. Safe to run at any time."""
     log_to_stderr(log_format, log_level)
     settings = database_settings(os.environ, flags)
 
-    async def run() -> int:
+    async def run() -> str:
         pool = await open_pool(settings.url, max_size=1)
         try:
-            return await run_migrations(pool, settings.schema)
+            if from_kongtask_go:
+                return (
+                    f"holds {await migrate_from_go(pool, settings.schema)} jobs of KongTask for Go"
+                )
+            return f"is at level {await run_migrations(pool, settings.schema)}"
         finally:
             await close_pool(pool)
 
-    level = asyncio.run(run())
-    click.echo(f"schema {settings.schema} of {describe(settings.url)} is at level {level}")
+    click.echo(f"schema {settings.schema} of {describe(settings.url)} {asyncio.run(run())}")
+
+
+@cli.command()
+@_database_options
+@click.option(
+    "--state", type=click.Choice(["waiting", "scheduled", "running", "failed"]), default="failed",
+    show_default=True,
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each job.")
+def jobs(state: Any, limit: int, as_json: bool, **flags: Any) -> None:
+    """List jobs of one state, for example those that failed for good."""
+    settings = database_settings(os.environ, flags)
+
+    async def run() -> list[Job]:
+        async with await WorkerUtils.connect(settings.url, settings.schema) as utils:
+            return await utils.list_jobs(state, limit)
+
+    found = asyncio.run(run())
+    for job in found:
+        click.echo(json.dumps(_as_json(job)) if as_json else _line(job))
+    if not found and not as_json:
+        click.echo(f"no {state} jobs in schema {settings.schema}")
+
+
+def _line(job: Job) -> str:
+    error = f": {job.last_error.splitlines()[0][:100]}" if job.last_error else ""
+    return (
+        f"job {job.id} ({job.task_identifier}), attempt {job.attempts} of {job.max_attempts}, "
+        f"run_at {job.run_at:%Y-%m-%d %H:%M:%S} UTC{error}"
+    )
 
 
 @cli.command()
@@ -329,7 +367,7 @@ def _as_json(job: Job) -> dict[str, object]:
 
     names = (
         "id", "task_identifier", "payload", "queue_name", "priority", "run_at", "attempts",
-        "max_attempts", "key", "revision", "flags", "created_at",
+        "max_attempts", "last_error", "key", "revision", "flags", "created_at", "locked_by",
     )  # fmt: skip
     return {name: plain(getattr(job, name)) for name in names}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from kongtask.core.job import Job
 from kongtask.core.task_spec import JobKeyMode, TaskSpec
-from kongtask.postgres.administration import JobAdministration, RescheduleSpec
+from kongtask.postgres.administration import JobAdministration, JobState, RescheduleSpec
+from kongtask.postgres.cleanup import DEFAULT_CLEANUP, CleanupTask, cleanup
 from kongtask.postgres.enqueue import JobQueue, NewJob
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import close_pool, open_pool
@@ -104,6 +105,26 @@ class WorkerUtils:
         end at once, threads see `helpers.is_cancelled`. Workers of Node let it run to its end.
         """
         return await self._administration.cancel_jobs(job_ids, reason)
+
+    async def list_jobs(self, state: JobState, limit: int = 100) -> list[Job]:
+        """Return jobs that are `waiting`, `scheduled` for later, `running` or `failed` for good.
+
+        The next to run come first; of those that failed, the newest. limit: 1 or more.
+        """
+        return await self._administration.list_jobs(state, limit)
+
+    async def cleanup(
+        self,
+        tasks: Collection[CleanupTask] = DEFAULT_CLEANUP,
+        task_identifiers_to_keep: Sequence[str] = (),
+    ) -> dict[CleanupTask, int]:
+        """Take away what nobody needs any more; return how much of each.
+
+        `delete_permafailed_jobs`, `gc_task_identifiers` (except those to keep and those of living
+        pools; no worker of Graphile Worker may run meanwhile) and `gc_job_queues`, in this order.
+        Raises `ConfigurationError` for any other step.
+        """
+        return await cleanup(self.pool, self.schema, tasks, task_identifiers_to_keep)
 
     async def known_tasks(self) -> list[str]:
         """Return the task identifiers that workers have announced or jobs were added for."""

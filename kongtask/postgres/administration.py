@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import asyncpg
 
 from kongtask.core.job import Job
+from kongtask.core.task_spec import SMALLINT_MAX, TaskSpec, check_job
+from kongtask.errors import ConfigurationError, InvalidJob
 from kongtask.postgres.listener import CANCEL_CHANNEL
 from kongtask.postgres.records import job_from_record, storable_text, translated_statement
 from kongtask.postgres.statements import statement
+
+JobState = Literal["waiting", "scheduled", "running", "failed"]
+"""Could run now, later, runs, or failed for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,7 @@ class JobAdministration:
 
     async def reschedule_jobs(self, job_ids: Sequence[int], spec: RescheduleSpec) -> list[Job]:
         """Change when and how jobs run; return those that were not running."""
+        _check(spec)
         return await self._jobs(
             "admin_reschedule_jobs",
             list(job_ids), spec.run_at, spec.priority, spec.attempts, spec.max_attempts,
@@ -70,6 +76,15 @@ class JobAdministration:
         """Fail waiting jobs for good and tell the pools that run the others; return them all."""
         return await self._jobs("admin_cancel_jobs", list(job_ids), reason, CANCEL_CHANNEL)
 
+    async def list_jobs(self, state: JobState, limit: int) -> list[Job]:
+        """Return jobs of one state, the next to run first."""
+        if state not in get_args(JobState) or limit < 1:
+            states = ", ".join(get_args(JobState))
+            raise ConfigurationError(
+                f"state must be one of {states} and limit 1 or more, got {state!r} and {limit!r}"
+            )
+        return await self._jobs("list_jobs", state, limit)
+
     async def known_tasks(self) -> list[str]:
         """Return the task identifiers that workers have announced or jobs were added for."""
         with translated_statement(self._schema):
@@ -80,3 +95,14 @@ class JobAdministration:
         with translated_statement(self._schema):
             rows = await self._pool.fetch(statement(name, self._schema), *arguments)
         return [job_from_record(row) for row in rows if row.get("id") is not None]
+
+
+def _check(spec: RescheduleSpec) -> None:
+    """Raise `InvalidJob` for the first value that no job may have."""
+    same = TaskSpec(run_at=spec.run_at, priority=spec.priority, max_attempts=spec.max_attempts)
+    check_job("rescheduled", same)
+    if spec.attempts is not None and not 0 <= spec.attempts <= SMALLINT_MAX:
+        raise InvalidJob(
+            f"attempts must be between 0 and {SMALLINT_MAX}, got {spec.attempts}",
+            field="attempts", value=spec.attempts, limit=SMALLINT_MAX,
+        )  # fmt: skip

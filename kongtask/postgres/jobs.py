@@ -131,8 +131,10 @@ class JobStore:
             await self._leave()
 
     async def _leave(self) -> None:
-        await self.give_back_unheld([])
-        await self._writes.fetch(statement("forget_pool", self._schema), self._identity.pool_id)
+        # Where fetches and beats go: one that was cancelled may still take effect before these.
+        pool_id = self._identity.pool_id
+        await self._reads.fetch(statement("return_unheld", self._schema), pool_id, [])
+        await self._reads.fetch(statement("forget_pool", self._schema), pool_id)
 
     async def abandon(self) -> None:
         """Give the connections back and leave the heartbeat to run out."""

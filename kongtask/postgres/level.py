@@ -123,11 +123,11 @@ def refusal(level: Level, schema: str) -> ConfigurationError | None:
             f'schema "{schema}" has a table "{alien}" that neither KongTask nor Graphile Worker '
             "made: choose another schema with -s"
         )
-    if _is_of_go_kongtask(level):
+    if is_of_go_kongtask(level):
         return SchemaForeign(
             f'schema "{schema}" was made by KongTask for Go, whose tables (its migration '
-            f"{GO_LEVEL}) cannot be taken over: let its workers finish their jobs, then choose "
-            "another schema with -s, or drop this one"
+            f"{GO_LEVEL}) are others: stop its workers, then move its jobs with "
+            f"`kongtask migrate --from-kongtask-go -s {shlex.quote(schema)}`"
         )
     return _wrong_level(level, schema)
 
@@ -171,7 +171,8 @@ def _alien_table(level: Level) -> str | None:
     return taken[0] if level.graphile is None and taken else None
 
 
-def _is_of_go_kongtask(level: Level) -> bool:
+def is_of_go_kongtask(level: Level) -> bool:
+    """Whether the tables are those of KongTask for Go."""
     return (
         level.graphile == GO_LEVEL
         and "jobs" in level.relations

@@ -65,7 +65,12 @@ class Session:
 
     async def _take(self) -> None:
         try:
-            taken = await self._pool.acquire()
+            taken = await self._pool.acquire(timeout=STATEMENT_LIMIT)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                "no connection in time: PostgreSQL does not answer, or the connection pool is too "
+                "small for what uses it"
+            ) from error
         except asyncpg.PostgresError as error:  # such as a password that was changed
             raise StoreUnavailable(f"no new connection to PostgreSQL: {error}") from error
         try:
@@ -87,5 +92,5 @@ class Session:
             await self._release(connection)
 
     async def _release(self, connection: Any) -> None:
-        with suppress(*LOST, asyncpg.PostgresError):  # asyncpg ends one that cannot be reset
+        with suppress(Exception):  # asyncpg ends one that cannot be reset
             await self._pool.release(connection, timeout=1)

@@ -243,6 +243,8 @@ class WorkerPool:
                 await self._record_last(recording)
                 for part in (recording, *others):
                     part.cancel()
+                # They give their connections back; the group would cancel them once more.
+                await asyncio.wait((recording, *others))
                 await self._let_go()
 
     async def _leave(self) -> None:

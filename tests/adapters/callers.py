@@ -5,12 +5,13 @@ All of them look alike to the tests: what blocks does so inside a coroutine.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
     closing,
+    contextmanager,
 )
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -23,13 +24,8 @@ import sqlalchemy
 from asgiref.sync import sync_to_async
 from django.db import Error as DjangoError
 from django.db import transaction as django_transaction
-from sqlalchemy.ext.asyncio import (
-    AsyncSession,
-    async_scoped_session,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
 
 from kongtask.adapters import django as kongtask_django
 from kongtask.adapters import psycopg as kongtask_psycopg
@@ -38,6 +34,7 @@ from kongtask.core.job import Job
 from kongtask.core.new_job import NewJob
 from kongtask.core.task_spec import TaskSpec
 from kongtask.postgres.enqueue import JobQueue
+from kongtask.postgres.statements import DEFAULT_SCHEMA
 
 Block = Callable[[], AbstractAsyncContextManager[object]]
 
@@ -71,14 +68,11 @@ Application = Callable[..., AbstractAsyncContextManager[Caller]]
 async def asyncpg_connection(url: str, *, autocommit: bool = False) -> AsyncIterator[Caller]:
     connection = await asyncpg.connect(url)
 
-    def queue(schema: str = "graphile_worker") -> JobQueue:
-        return JobQueue(connection, schema)
+    def add(*job: Any, schema: str = DEFAULT_SCHEMA) -> Awaitable[Job]:
+        return JobQueue(connection, schema).add_job(*job)
 
-    def add(task: str, payload: object, spec: TaskSpec | None, **options: Any) -> Awaitable[Job]:
-        return queue(**options).add_job(task, payload, spec)
-
-    def add_many(jobs: Iterable[NewJob], **options: Any) -> Awaitable[list[Job]]:
-        return queue(**options).add_jobs(jobs)
+    def add_many(*jobs: Any, schema: str = DEFAULT_SCHEMA, **options: Any) -> Awaitable[list[Job]]:
+        return JobQueue(connection, schema).add_jobs(*jobs, **options)
 
     try:
         yield Caller(
@@ -141,37 +135,22 @@ async def sqlalchemy_session(url: str, *, autocommit: bool = False) -> AsyncIter
 
 
 @asynccontextmanager
-async def sqlalchemy_scoped(url: str, *, autocommit: bool = False) -> AsyncIterator[Caller]:
-    with _engine(url, autocommit) as engine:
-        session = scoped_session(sessionmaker(engine))
+async def sqlalchemy_async_connection(
+    url: str, *, autocommit: bool = False
+) -> AsyncIterator[Caller]:
+    async with _async_engine(url, "asyncpg", autocommit) as engine, engine.connect() as connection:
         yield Caller(
-            add=_given(kongtask_sqlalchemy.add_job, session),
-            add_many=_given(kongtask_sqlalchemy.add_jobs, session),
-            transaction=lambda: _as_you_go(session),
-            savepoint=lambda: _blocking(session.begin_nested()),
+            add=_given(kongtask_sqlalchemy.add_job, connection),
+            add_many=_given(kongtask_sqlalchemy.add_jobs, connection),
+            transaction=lambda: _as_you_go(connection),
+            savepoint=connection.begin_nested,
             errors=sqlalchemy.exc.DBAPIError,
         )
-        session.remove()
-
-
-def sqlalchemy_async_connection(driver: str) -> Application:
-    @asynccontextmanager
-    async def application(url: str, *, autocommit: bool = False) -> AsyncIterator[Caller]:
-        async with _async_engine(url, driver, autocommit) as engine, engine.connect() as one:
-            yield Caller(
-                add=_given(kongtask_sqlalchemy.add_job, one),
-                add_many=_given(kongtask_sqlalchemy.add_jobs, one),
-                transaction=lambda: _as_you_go(one),
-                savepoint=one.begin_nested,
-                errors=sqlalchemy.exc.DBAPIError,
-            )
-
-    return application
 
 
 @asynccontextmanager
 async def sqlalchemy_async_session(url: str, *, autocommit: bool = False) -> AsyncIterator[Caller]:
-    async with _async_engine(url, "asyncpg", autocommit) as engine, AsyncSession(engine) as session:
+    async with _async_engine(url, "psycopg", autocommit) as engine, AsyncSession(engine) as session:
         yield Caller(
             add=_given(kongtask_sqlalchemy.add_job, session),
             add_many=_given(kongtask_sqlalchemy.add_jobs, session),
@@ -179,20 +158,6 @@ async def sqlalchemy_async_session(url: str, *, autocommit: bool = False) -> Asy
             savepoint=session.begin_nested,
             errors=sqlalchemy.exc.DBAPIError,
         )
-
-
-@asynccontextmanager
-async def sqlalchemy_async_scoped(url: str, *, autocommit: bool = False) -> AsyncIterator[Caller]:
-    async with _async_engine(url, "asyncpg", autocommit) as engine:
-        session = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: 1)
-        yield Caller(
-            add=_given(kongtask_sqlalchemy.add_job, session),
-            add_many=_given(kongtask_sqlalchemy.add_jobs, session),
-            transaction=lambda: _as_you_go(session),
-            savepoint=session.begin_nested,
-            errors=sqlalchemy.exc.DBAPIError,
-        )
-        await session.remove()
 
 
 @asynccontextmanager
@@ -217,12 +182,9 @@ APPLICATIONS: dict[str, Application] = {
     "psycopg async": psycopg_async,
     "SQLAlchemy Connection": sqlalchemy_connection,
     "SQLAlchemy Session": sqlalchemy_session,
-    "SQLAlchemy scoped_session": sqlalchemy_scoped,
-    "SQLAlchemy AsyncConnection on asyncpg": sqlalchemy_async_connection("asyncpg"),
-    "SQLAlchemy AsyncConnection on psycopg": sqlalchemy_async_connection("psycopg"),
-    "SQLAlchemy AsyncSession": sqlalchemy_async_session,
-    "SQLAlchemy async_scoped_session": sqlalchemy_async_scoped,
-    "Django async": django_async,
+    "SQLAlchemy AsyncConnection on asyncpg": sqlalchemy_async_connection,
+    "SQLAlchemy AsyncSession on psycopg": sqlalchemy_async_session,
+    "Django": django_async,
 }
 
 
@@ -270,23 +232,15 @@ def _options(autocommit: bool) -> dict[str, str]:
     return {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
 
 
-class _engine:
-    """An engine whose connections are closed at the end."""
-
-    def __init__(self, url: str, autocommit: bool) -> None:
-        self._engine = sqlalchemy.create_engine(_dialect(url, "psycopg"), **_options(autocommit))
-
-    def __enter__(self) -> sqlalchemy.Engine:
-        return self._engine
-
-    def __exit__(self, *failure: object) -> None:
-        self._engine.dispose()
+@contextmanager
+def _engine(url: str, autocommit: bool) -> Iterator[sqlalchemy.Engine]:
+    engine = sqlalchemy.create_engine(_dialect(url, "psycopg"), **_options(autocommit))
+    yield engine
+    engine.dispose()
 
 
 @asynccontextmanager
 async def _async_engine(url: str, driver: str, autocommit: bool) -> AsyncIterator[Any]:
     engine = create_async_engine(_dialect(url, driver), **_options(autocommit))
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
+    yield engine
+    await engine.dispose()

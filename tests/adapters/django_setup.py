@@ -19,6 +19,7 @@ if not settings.configured:
 
 def connect(url: str, **more: Any) -> None:
     """Make the database the one that the calling thread's default connection is for."""
+    disconnect()
     parts = urlsplit(url)
     default = {
         "ENGINE": "django.db.backends.postgresql", "NAME": parts.path[1:], "HOST": parts.hostname,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -46,7 +47,11 @@ REFUSED: dict[str, tuple[NewJob, tuple[object, ...]]] = {
     ),
 }
 FINE: NewJob = ("mail", None, TaskSpec(queue_name="slow", max_attempts=9))
-SECRET = {"card": "4111"}
+SECRET = {"card": "a card's number"}
+END_OTHERS = """
+select pg_terminate_backend(pid, 10000) from pg_stat_activity
+where datname = current_database() and state = 'idle in transaction'
+"""
 REFUSING = """
 create function refuse() returns trigger language plpgsql as $$
 begin
@@ -118,21 +123,21 @@ async def test_a_schema_without_tables_names_the_way_out(caller: Caller) -> None
             await caller.add_job("mail", schema="nowhere")
 
 
-async def add_over_a_lost_connection(caller: Caller, pool: Pool, many: bool) -> None:
-    async with caller.transaction():
-        await caller.add_job("mail")
-        await pool.execute("""
-            select pg_terminate_backend(pid, 10000) from pg_stat_activity
-            where datname = current_database() and state = 'idle in transaction'
-        """)
-        await (caller.add_jobs([FINE, FINE]) if many else caller.add_job("mail"))
-
-
 @pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
 async def test_a_lost_connection_is_named_so(caller: Caller, pool: Pool, many: bool) -> None:
-    with pytest.raises(StoreUnavailable):
-        await add_over_a_lost_connection(caller, pool, many)
+    lost: list[StoreUnavailable] = []
+    with suppress(Exception):  # what the end of a lost transaction raises is the driver's affair
+        async with caller.transaction():
+            await caller.add_job("mail")
+            await pool.execute(END_OTHERS)
+            try:
+                await (caller.add_jobs([FINE, FINE]) if many else caller.add_job("mail"))
+            except StoreUnavailable as error:
+                lost.append(error)
 
+    assert [str(error).partition(":")[0] for error in lost] == [
+        "the connection to PostgreSQL was lost"
+    ]
     assert await pool.fetchval("select count(*) from graphile_worker.jobs") == 0
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 from cli_process import kongtask
 from postgres_server import run
+
+from kongtask import __version__
 
 
 async def _payloads(url: str) -> list[str]:
@@ -62,3 +66,13 @@ def test_zeros_are_values(folder: Path, database_url: str) -> None:
     )
     job = json.loads(ran.out)
     assert (job["payload"], job["priority"], job["max_attempts"]) == (0, 0, 25)
+
+
+def test_the_module_and_the_script_are_the_same_command(folder: Path) -> None:
+    """Here with a new interpreter each."""
+    script = Path(sys.executable).with_name("kongtask")
+    for command in ([sys.executable, "-m", "kongtask"], [str(script)]):
+        done = subprocess.run(
+            [*command, "--version"], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, f"kongtask, version {__version__}\n")

@@ -124,8 +124,8 @@ REFUSED = [
     (
         go_kongtask,
         SchemaForeign,
-        "was made by KongTask for Go, whose tables (its migration 11) cannot be taken over: let "
-        "its workers finish their jobs, then choose another schema with -s, or drop this one",
+        "was made by KongTask for Go, whose tables (its migration 11) are others: stop its "
+        "workers, then move its jobs with `kongtask migrate --from-kongtask-go -s graphile_worker`",
     ),
     (
         migrations_of_another_tool,

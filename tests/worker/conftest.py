@@ -1,14 +1,13 @@
-"""A pool that a failed test cannot keep open."""
+"""A pool that no test may leave with a connection in use."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
-
-from kongtask.postgres.pool import close_pool
 
 
 @pytest.fixture
@@ -16,4 +15,8 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
     """A pool on the test's database."""
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=10)
     yield pool
-    await close_pool(pool)
+    try:
+        await asyncio.wait_for(pool.close(), 5)
+    except TimeoutError:
+        pool.terminate()
+        raise AssertionError("a connection was never given back") from None

@@ -221,8 +221,6 @@ def _check_item(item: ParsedCronItem, before: Mapping[str, ParsedCronItem], offs
     except InvalidJob as error:
         raise CrontabFault(offset, f"{error}: correct the option") from error
     _check_identifier(item.identifier, offset)
-    if any("\0" in text for text in (item.task, options.queue_name, options.job_key) if text):
-        raise CrontabFault(offset, "a name contains a NUL character: remove it")
     if not isinstance(options.backfill_period, timedelta) or options.backfill_period < timedelta(0):
         raise CrontabFault(
             offset, f"backfill_period must be a timedelta of 0 or more, "

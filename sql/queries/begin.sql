@@ -1,0 +1,2 @@
+-- Begin a transaction on a connection whose driver leaves each statement to itself.
+begin

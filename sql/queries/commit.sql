@@ -1,0 +1,2 @@
+-- End what begin.sql began, and keep it.
+commit

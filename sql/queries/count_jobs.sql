@@ -1,0 +1,3 @@
+-- Count all jobs.
+-- returns  count
+select count(*) from {schema}._private_jobs
