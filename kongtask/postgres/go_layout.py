@@ -62,7 +62,7 @@ async def _rename(connection: Any, schema: str, old: str) -> None:
 
 
 def _script(name: str, schema: str, old: str) -> str:
-    text = (sql_folder() / "migrations" / "from_kongtask_go" / f"{name}.sql").read_text("utf-8")
+    text = (sql_folder() / "from_kongtask_go" / f"{name}.sql").read_text("utf-8")
     quoted = quote_schema(schema)
     names = {"{literal}": quoted.replace("'", "''"), "{schema}": quoted, "{old}": quote_schema(old)}
     for place, name in names.items():
