@@ -31,8 +31,12 @@ format: setup ## put the code into shape
 test: setup ## the test suite, on the embedded PostgreSQL
 	$(BIN)/pytest
 
-test-debian: setup ## the same on Debian's PostgreSQL (apt-get install postgresql)
-	KONGTASK_TEST_POSTGRES_BIN=$(DEBIAN_POSTGRES) $(BIN)/pytest
+test-debian: setup ## what touches the database, on Debian's PostgreSQL (apt-get install postgresql)
+	KONGTASK_TEST_POSTGRES_BIN=$(DEBIAN_POSTGRES) $(BIN)/pytest \
+	  tests/postgres tests/worker tests/interop tests/operator/test_operator_queue.py
+
+test-long: setup ## what takes longer: the soak beside Node, the thorough model and fuzz runs
+	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/long tests/model tests/api
 
 demo: setup ## a pool of workers running jobs on this machine, on an embedded PostgreSQL
 	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add resize '{"image": "cat.png"}' --add flaky '{}'

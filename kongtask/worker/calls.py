@@ -11,6 +11,7 @@ import inspect
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
 from pebble import ProcessPool
@@ -19,6 +20,9 @@ from kongtask.core.job import Job
 from kongtask.logger import ScopedLogger, StandardLogger
 from kongtask.worker.helpers import Helpers, ThreadHelpers
 from kongtask.worker.tasks import TaskHandler, TaskOptions, is_coroutine_handler
+
+PROCESS_END = 10.0
+"""Seconds that processes have to end."""
 
 
 class Call(Protocol):
@@ -46,12 +50,14 @@ class Calls:
             return _InProcess(handler, self._process_pool)
         return _InThread(handler, self._threads)
 
-    def close(self) -> None:
-        """Let go of threads and processes; a thread that runs a handler goes on by itself."""
+    async def close(self) -> None:
+        """End processes and let go of threads; one that runs a handler goes on by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._processes is not None:
-            self._processes.stop()  # type: ignore[no-untyped-call]
-            self._processes = None
+        processes, self._processes = self._processes, None
+        if processes is not None:
+            processes.stop()  # type: ignore[no-untyped-call]
+            with suppress(TimeoutError):
+                await asyncio.to_thread(processes.join, PROCESS_END)
 
     def _process_pool(self) -> ProcessPool:
         if self._processes is None:

@@ -83,9 +83,9 @@ class Executor:
         cancellation.reason = cancellation.reason or JobCancelled("cancelled while it ran")
         return call is None or call.is_cancellable
 
-    def close(self) -> None:
-        """Let go of threads and processes; a thread that runs a handler goes on by itself."""
-        self._calls.close()
+    async def close(self) -> None:
+        """End processes and let go of threads; one that runs a handler goes on by itself."""
+        await self._calls.close()
 
     def _interrupted(self, job: Job, reason: BaseException) -> Outcome:
         cut = self.is_cutting and not isinstance(reason, JobCancelled | JobTimedOut)

@@ -31,7 +31,13 @@ from kongtask.core.event import (
 )
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
-from kongtask.errors import ConfigurationError, KongTaskError, SchemaTooNew, StoreUnavailable
+from kongtask.errors import (
+    ConfigurationError,
+    KongTaskError,
+    SchemaTooNew,
+    StoreUnavailable,
+    shown,
+)
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.postgres.jobs import JobStore, PoolIdentity
@@ -64,6 +70,16 @@ class WorkerPool:
     """Runs jobs from `start` until it is released or a signal arrives.
 
     Made by `run_task_list`. Leaving it as an asynchronous context manager releases it.
+
+    Example::
+
+        async with await run_task_list({"mail": send_mail}, pool) as workers:
+            job = await workers.add_job("mail", {"to": "ann"})
+            assert workers.is_ready and workers.is_alive and not workers.is_stopping
+            assert workers.pool_id.startswith("pool-")
+        workers.stop("already ended")
+        await workers.wait()
+        assert workers.is_stopping and workers.running == [] and workers.waiting == 0
     """
 
     def __init__(
@@ -76,6 +92,8 @@ class WorkerPool:
         owns_pool: bool = False,
         dsn: str = "",
     ) -> None:
+        if not callable(getattr(pool, "get_max_size", None)):
+            raise ConfigurationError(f"pool must be an asyncpg pool, got {shown(pool)}")
         if pool.get_max_size() < LEAST_CONNECTIONS:
             raise ConfigurationError(
                 f"the connection pool holds {pool.get_max_size()} connections at most: "
@@ -155,7 +173,10 @@ class WorkerPool:
         await asyncio.shield(self._main)
 
     async def release(self) -> None:
-        """Stop fetching, let running jobs finish, write what became of them. Twice is fine."""
+        """Stop fetching, let running jobs finish, write what became of them. Twice is fine.
+
+        Raises as `wait` does, after the `drain_timeout`, which is without limit by default.
+        """
         self.stop("released")
         await self.wait()
 
@@ -176,7 +197,7 @@ class WorkerPool:
         self._dispatcher.cut()
 
     async def add_job(self, task: str, payload: object = None, spec: TaskSpec | None = None) -> Job:
-        """Add a job to the pool's schema and return it."""
+        """Add a job to the pool's schema and return it; raises `InvalidJob`."""
         return await self._queue.add_job(task, payload, spec)
 
     @property
@@ -248,7 +269,7 @@ class WorkerPool:
                 await self._let_go()
 
     async def _leave(self) -> None:
-        self._executor.close()
+        await self._executor.close()
         self._emit_pool(POOL_RELEASE, self._stopped_for or "")
         await self._options.events.settle()
         if self._owns_pool:

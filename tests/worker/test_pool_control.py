@@ -1,4 +1,4 @@
-"""What handlers and administrators can decide about a run: later, never, in part, not any longer."""
+"""What handlers and administrators can decide about a run: later, never, in part, no longer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 
 import kongtask
@@ -262,6 +263,8 @@ async def test_a_process_that_takes_too_long_is_ended(
     await once(pool, {"spinning": spinning})
 
     assert (await row(pool, job))["last_error"] == "took longer than 0:00:00.100000"
+    left = [each for each in psutil.Process().children(True) if "spawn_main" in each.cmdline()]
+    assert left == []
 
 
 def test_a_coroutine_function_cannot_run_in_a_process() -> None:
