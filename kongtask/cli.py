@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +23,7 @@ from kongtask.core.cron import CrontabError, ParsedCronItem, parse_crontab
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import ConfigurationError, InvalidJob, KongTaskError, ShutdownTimeout
+from kongtask.job_lines import job_as_json, job_line, when_due
 from kongtask.log_lines import log_to_stderr
 from kongtask.postgres.go_layout import migrate_from_go
 from kongtask.postgres.migrations import run_migrations
@@ -268,17 +268,9 @@ def jobs(state: Any, limit: int, as_json: bool, **flags: Any) -> None:
 
     found = asyncio.run(run())
     for job in found:
-        click.echo(json.dumps(_as_json(job)) if as_json else _line(job))
+        click.echo(json.dumps(job_as_json(job)) if as_json else job_line(job))
     if not found and not as_json:
         click.echo(f"no {state} jobs in schema {settings.schema}")
-
-
-def _line(job: Job) -> str:
-    error = f": {job.last_error.splitlines()[0][:100]}" if job.last_error else ""
-    return (
-        f"job {job.id} ({job.task_identifier}), attempt {job.attempts} of {job.max_attempts}, "
-        f"run_at {job.run_at:%Y-%m-%d %H:%M:%S} UTC{error}"
-    )
 
 
 @cli.command()
@@ -317,9 +309,9 @@ def add(
 
     job = _traced(run())
     if as_json:
-        click.echo(json.dumps(_as_json(job)))
+        click.echo(json.dumps(job_as_json(job)))
     else:
-        click.echo(f"added job {job.id} ({task}), to run {_when(job)}")
+        click.echo(f"added job {job.id} ({task}), to run {when_due(job)}")
 
 
 def _traced(work: Coroutine[Any, Any, Job]) -> Job:
@@ -354,22 +346,6 @@ def _check_known(task: str, known: list[str]) -> None:
         f"no worker of this schema knows a task {task!r}; known are {shown}: "
         f"{hint}Add it all the same with --force"
     )
-
-
-def _when(job: Job) -> str:
-    waits = job.run_at > job.updated_at
-    return f"at {job.run_at:%Y-%m-%d %H:%M:%S} UTC" if waits else "now"
-
-
-def _as_json(job: Job) -> dict[str, object]:
-    def plain(value: object) -> object:
-        return value.isoformat() if isinstance(value, datetime) else value
-
-    names = (
-        "id", "task_identifier", "payload", "queue_name", "priority", "run_at", "attempts",
-        "max_attempts", "last_error", "key", "revision", "flags", "created_at", "locked_by",
-    )  # fmt: skip
-    return {name: plain(getattr(job, name)) for name in names}
 
 
 @cli.command()

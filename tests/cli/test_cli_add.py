@@ -49,7 +49,7 @@ def test_every_option_is_kept_and_can_be_read_by_programs(folder: Path, database
     assert job == {
         "id": 1, "task_identifier": "greet", "payload": [1, 2], "queue_name": "line",
         "priority": -5, "run_at": "2031-01-31T08:00:00+00:00", "attempts": 0, "max_attempts": 3,
-        "key": "k", "revision": 0, "flags": ["a", "b"],
+        "key": "k", "revision": 0, "flags": ["a", "b"], "last_error": None, "locked_by": None,
     }  # fmt: skip
 
 
