@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from database_clones import Clones
 from postgres_server import postgres_server, run, temporary_database
 
 from kongtask.postgres.migrations import run_migrations
@@ -35,10 +36,18 @@ async def migrate(url: str) -> None:
         await connection.close()
 
 
+@pytest.fixture(scope="session")
+def clones(server_url: str, migrated_template: str) -> Iterator[Clones]:
+    """Clones of the migrated database, one ahead of who asks."""
+    clones = Clones(server_url, migrated_template)
+    yield clones
+    clones.close()
+
+
 @pytest.fixture
-def database_url(server_url: str, migrated_template: str) -> Iterator[str]:
+def database_url(clones: Clones) -> Iterator[str]:
     """A database of the test's own with the schema graphile_worker."""
-    with temporary_database(server_url, migrated_template) as url:
+    with clones.one() as url:
         yield url
 
 

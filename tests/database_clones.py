@@ -1,0 +1,39 @@
+"""Clones of a database, one ahead of who asks: the next is made while a test runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+from postgres_server import temporary_database
+
+
+class Clones:
+    """Makes and drops clones of one template in a thread of its own."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="clones")
+        self._next = self._thread.submit(self._make)
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """Lend a clone; it is dropped afterwards."""
+        stack, url = self._next.result()
+        self._next = self._thread.submit(self._make)
+        try:
+            yield url
+        finally:
+            self._thread.submit(stack.close)
+
+    def close(self) -> None:
+        """Drop what is left."""
+        stack, _ = self._next.result()
+        self._thread.submit(stack.close)
+        self._thread.shutdown(wait=True)
+
+    def _make(self) -> tuple[ExitStack, str]:
+        stack = ExitStack()
+        return stack, stack.enter_context(temporary_database(self._server_url, self._template))
