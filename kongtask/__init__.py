@@ -31,7 +31,7 @@ from kongtask.errors import (
     TaskIdentifierTooLong,
     TaskNotFound,
 )
-from kongtask.logger import Logger, ScopedLogger, StandardLogger
+from kongtask.logger import Logger, ScopedLogger, StandardLogger, StructlogLogger
 from kongtask.postgres.administration import RescheduleSpec
 from kongtask.postgres.migrations import run_migrations
 from kongtask.worker.event_bus import EventBus
@@ -72,6 +72,7 @@ __all__ = [
     "SnoozeJob",
     "StandardLogger",
     "StoreUnavailable",
+    "StructlogLogger",
     "TaskHandler",
     "TaskIdentifierTooLong",
     "TaskNotFound",

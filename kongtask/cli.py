@@ -25,8 +25,9 @@ from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import ConfigurationError, InvalidJob, KongTaskError, ShutdownTimeout
 from kongtask.job_lines import job_as_json, job_line, when_due
 from kongtask.log_lines import log_to_stderr
+from kongtask.logger import StandardLogger
 from kongtask.postgres.go_layout import migrate_from_go
-from kongtask.postgres.migrations import run_migrations
+from kongtask.postgres.migrations import check_level, read_level, run_migrations
 from kongtask.postgres.pool import close_pool, describe, open_pool
 from kongtask.settings import WorkerSettings, database_settings, worker_settings
 from kongtask.telemetry import configure_tracing
@@ -133,6 +134,7 @@ def _start_worker(flags: Mapping[str, Any]) -> None:
     sys.path.insert(0, os.getcwd())
     tasks = load_tasks(settings.tasks or _default_tasks())
     crontab = _read_crontab(settings.crontab)
+    _warn_of_unknown(crontab, tasks)
     flush = configure_tracing(os.environ)
     try:
         asyncio.run(_work(settings, tasks, crontab, flush))
@@ -163,6 +165,16 @@ def _read_crontab(path: Path | None) -> tuple[ParsedCronItem, ...]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"crontab {path} is not UTF-8 text: save it as UTF-8") from error
+
+
+def _warn_of_unknown(crontab: tuple[ParsedCronItem, ...], tasks: Mapping[str, Any]) -> None:
+    """Say which recurring jobs this worker adds and cannot run; others may run them."""
+    for name in sorted({item.task for item in crontab} - tasks.keys()):
+        StandardLogger().warn(
+            f"the crontab adds jobs of task {name!r}, which this worker does not know: correct "
+            "the line, or add the task to what -t names",
+            {"task": name},
+        )
 
 
 async def _work(
@@ -303,6 +315,7 @@ def add(
 
     async def run() -> Job:
         async with await WorkerUtils.connect(settings.url, settings.schema) as utils:
+            check_level(await read_level(utils.pool, settings.schema), settings.schema)
             if not force:
                 _check_known(task, await utils.known_tasks())
             return await utils.add_job(task, value, wanted)

@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Literal
 
+from kongtask.core.redaction import Redaction
+
 LogFormat = Literal["text", "json"]
 
 
@@ -19,7 +21,7 @@ class TextLines(logging.Formatter):
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
         line = f"{clock} {level}{record.getMessage()}"
         if record.exc_info and record.exc_info[0] is not None:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + Redaction().text(self.formatException(record.exc_info))
         return line
 
 
@@ -36,7 +38,7 @@ class JsonLines(logging.Formatter):
             **getattr(record, "meta", {}),
         }
         if record.exc_info and record.exc_info[0] is not None:
-            facts["traceback"] = self.formatException(record.exc_info)
+            facts["traceback"] = Redaction().text(self.formatException(record.exc_info))
         return json.dumps(facts, default=str)
 
 

@@ -54,7 +54,7 @@ def configure_tracing(environment: Mapping[str, str]) -> Callable[[], None]:
     try:
         provider, exporter = _provider(export, _instance(environment))
     except ImportError:
-        _log.warning(
+        _log.info(
             "%s is set, but the OpenTelemetry SDK is not installed, so nothing is traced: "
             "install kongtask[otel]",
             export.variable,

@@ -20,10 +20,9 @@ _MOMENTS = ("run_at", "created_at", "updated_at", "locked_at")
 _INFINITE = {"infinity": datetime.max, "-infinity": datetime.min}
 
 
-@cache
 def numbered(name: str, schema: str) -> str:
     """Return the statement with `$1`, `$2` and so on for its arguments."""
-    return _as_json(name).replace("{schema}", quote_schema(schema))
+    return _numbered(name, quote_schema(schema))
 
 
 def positional(
@@ -34,7 +33,7 @@ def positional(
     >>> positional("names_of_ids", "50% off", ([1], [2]))[1]
     ([1], [2])
     """
-    text, order = _positional(name, schema)
+    text, order = _positional(name, quote_schema(schema))
     return text, tuple(arguments[number - 1] for number in order)
 
 
@@ -48,11 +47,16 @@ def rows(texts: Iterable[str | bytes]) -> list[dict[str, Any]]:
 
 
 @cache
-def _positional(name: str, schema: str) -> tuple[str, tuple[int, ...]]:
+def _numbered(name: str, quoted: str) -> str:
+    return _as_json(name).replace("{schema}", quoted)
+
+
+@cache
+def _positional(name: str, quoted: str) -> tuple[str, tuple[int, ...]]:
     text = _as_json(name)
     order = tuple(int(number) for number in _ARGUMENT.findall(text))
     text = _ARGUMENT.sub("%s", text.replace("%", "%%"))
-    return text.replace("{schema}", quote_schema(schema).replace("%", "%%")), order
+    return text.replace("{schema}", quoted.replace("%", "%%")), order
 
 
 def _as_json(name: str) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from kongtask.core.job import Job
 from kongtask.core.new_job import WantedJob
@@ -55,11 +55,11 @@ def matched(wanted: Sequence[WantedJob], jobs: Sequence[Job]) -> list[Job | None
 
 
 def _row_json(job: WantedJob) -> str:
-    options = job.spec
+    options, run_at = job.spec, job.spec.run_at
     fields = {
         "identifier": job.task,
         "queue_name": options.queue_name,
-        "run_at": None if options.run_at is None else options.run_at.isoformat(),
+        "run_at": None if run_at is None else run_at.astimezone(UTC).isoformat(),
         "max_attempts": options.max_attempts,
         "job_key": options.job_key,
         "priority": options.priority,

@@ -34,6 +34,9 @@ class SnoozeJob(JobControl):
 class RetryJob(JobControl):
     """Count the attempt as failed and try again at a chosen time instead of after the back-off.
 
+    when: as in `SnoozeJob`.
+    reason: kept as the job's `last_error`.
+
     On the last attempt the job fails for good, as it does after any other exception.
 
     >>> RetryJob(timedelta(hours=1), "the bank is closed").when
@@ -48,6 +51,8 @@ class RetryJob(JobControl):
 class FailJob(JobControl):
     """Fail the job for good, however many attempts are left. It stays in the table.
 
+    reason: kept as the job's `last_error`.
+
     >>> str(FailJob("no such customer"))
     'no such customer'
     """
@@ -57,11 +62,48 @@ class FailJob(JobControl):
 
 
 class JobTimedOut(Exception):
-    """The handler took longer than its task may. The attempt counts as failed."""
+    """The handler took longer than its task may. The attempt counts as failed.
+
+    Example::
+
+        @task(timeout=timedelta(milliseconds=50))
+        async def slow(payload, helpers):
+            await asyncio.Event().wait()
+
+        errors = []
+        bus = EventBus()
+        bus.on(events.JOB_ERROR, lambda data: errors.append(data.error))
+        await utils.add_job("slow")
+        await run_task_list_once({"slow": slow}, pool, WorkerPoolOptions(events=bus))
+        assert isinstance(errors[0], JobTimedOut)
+    """
 
 
 class JobCancelled(Exception):
-    """Somebody cancelled the job while it ran. It is not tried again."""
+    """Somebody cancelled the job while it ran. It is not tried again.
+
+    Example::
+
+        async def slow(payload, helpers):
+            began.set()
+            await asyncio.Event().wait()
+
+        def failed(data):
+            errors.append(data.error)
+            ended.set()
+
+        began, ended, errors, bus = asyncio.Event(), asyncio.Event(), [], EventBus()
+        bus.on(events.JOB_FAILED, failed)
+        listening = asyncio.Event()
+        bus.on(events.POOL_LISTEN_SUCCESS, lambda data: listening.set())
+        async with await run_task_list({"slow": slow}, pool, WorkerPoolOptions(events=bus)):
+            await listening.wait()
+            job = await utils.add_job("slow")
+            await began.wait()
+            await utils.cancel_jobs([job.id])
+            await ended.wait()
+        assert isinstance(errors[0], JobCancelled)
+    """
 
 
 def checked(when: When) -> When:

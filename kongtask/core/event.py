@@ -11,29 +11,53 @@ from kongtask.core.attempt import Outcome
 from kongtask.core.job import Job
 
 WORKER_CREATE = "worker:create"
+"""A worker, one of a pool's slots, is ready. Carries `WorkerCreateData`."""
 WORKER_RELEASE = "worker:release"
+"""A worker takes no more jobs. Carries `WorkerCreateData`."""
 WORKER_STOP = "worker:stop"
+"""A worker has ended. Carries `WorkerCreateData`."""
 WORKER_GET_JOB_START = "worker:getJob:start"
+"""The pool asks for jobs. Carries `FetchData`."""
 WORKER_GET_JOB_ERROR = "worker:getJob:error"
+"""Asking for jobs failed. Carries `FetchData` with the error."""
 WORKER_GET_JOB_EMPTY = "worker:getJob:empty"
+"""There were no jobs. Carries `FetchData`."""
 
 JOB_START = "job:start"
+"""A run begins. Carries `JobStartData`."""
 JOB_COMPLETE = "job:complete"
+"""A run ended, however it did, and that is written. Carries `JobCompleteData`."""
 JOB_SUCCESS = "job:success"
+"""A run succeeded. Carries `JobCompleteData`."""
 JOB_ERROR = "job:error"
+"""A run failed. Carries `JobCompleteData` with the error."""
 JOB_FAILED = "job:failed"
+"""A run failed, and the job is not tried again. Carries `JobCompleteData` with the error."""
 
 POOL_CREATE = "pool:create"
+"""A pool begins to work. Carries `PoolData`."""
 POOL_LISTEN_SUCCESS = "pool:listen:success"
+"""The pool hears of new jobs by NOTIFY. Carries `PoolErrorData`."""
 POOL_LISTEN_ERROR = "pool:listen:error"
+"""The pool cannot listen and polls meanwhile. Carries `PoolErrorData` with the error."""
 POOL_GRACEFUL_SHUTDOWN = "pool:gracefulShutdown"
+"""The pool ends when its running jobs have. Carries `PoolData` with the reason."""
 POOL_RELEASE = "pool:release"
+"""The pool has ended. Carries `PoolData` with the reason."""
 STOP = "stop"
+"""The pool was told to end. Carries `PoolData` with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolData:
-    """`pool:create`, `pool:gracefulShutdown`, `pool:release` and `stop`: which pool, and why."""
+    """`pool:create`, `pool:gracefulShutdown`, `pool:release` and `stop`: which pool, and why.
+
+    pool_id: the name under which the pool locks jobs.
+    message: why it ends, such as "released" or "SIGTERM"; empty when it begins.
+
+    >>> PoolData(pool_id="pool-1").message
+    ''
+    """
 
     pool_id: str
     message: str = ""
@@ -41,7 +65,14 @@ class PoolData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolErrorData:
-    """`pool:listen:success` and `pool:listen:error`: the error is None when it went well."""
+    """`pool:listen:success` and `pool:listen:error`.
+
+    pool_id: the name under which the pool locks jobs.
+    error: None when it went well.
+
+    >>> PoolErrorData(pool_id="pool-1").error is None
+    True
+    """
 
     pool_id: str
     error: BaseException | None = None
@@ -49,7 +80,13 @@ class PoolErrorData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCreateData:
-    """`worker:create`, `worker:release` and `worker:stop`."""
+    """`worker:create`, `worker:release` and `worker:stop`.
+
+    worker_id: name of the worker, one of `concurrency` in the pool.
+
+    >>> WorkerCreateData(worker_id="worker-1").worker_id
+    'worker-1'
+    """
 
     worker_id: str
 
@@ -58,7 +95,12 @@ class WorkerCreateData:
 class FetchData:
     """`worker:getJob:start`, `:empty` and `:error`: one fetch for all workers of a pool.
 
+    pool_id: the name under which the pool locks jobs.
     wanted: how many jobs were asked for.
+    error: why it failed; None unless it did.
+
+    >>> FetchData(pool_id="pool-1", wanted=4).wanted
+    4
     """
 
     pool_id: str
@@ -68,7 +110,20 @@ class FetchData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStartData:
-    """`job:start`."""
+    """`job:start`.
+
+    worker_id: name of the worker that runs the job.
+    job: the row as it was fetched; `attempts` counts this run.
+
+    >>> from datetime import UTC, datetime
+    >>> from kongtask import EventBus
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> job = Job(id=7, task_identifier="mail", run_at=now, created_at=now, updated_at=now)
+    >>> bus = EventBus()
+    >>> bus.on(JOB_START, lambda data: print(data.job.task_identifier, data.worker_id))
+    >>> bus.emit(JOB_START, JobStartData(worker_id="worker-1", job=job))
+    mail worker-1
+    """
 
     worker_id: str
     job: Job
@@ -76,10 +131,22 @@ class JobStartData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCompleteData:
-    """`job:success`, `job:error`, `job:failed` and `job:complete`.
+    """`job:success`, `job:error`, `job:failed` and `job:complete`, when the outcome is written.
 
-    They are emitted when the outcome is written. `error` is None after success; `seconds` is how
-    long the job ran. `lost`: another pool had taken the job meanwhile, so nothing was written.
+    worker_id: name of the worker that ran the job.
+    job: the row as it was fetched.
+    error: what the handler raised; None after success.
+    outcome: its `kind` is success, retry, failed, snoozed or released.
+    seconds: how long the handler ran.
+    lost: another pool had taken the job meanwhile, so nothing was written.
+
+    >>> from datetime import UTC, datetime
+    >>> from kongtask.core.attempt import SUCCESS
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> job = Job(id=7, task_identifier="mail", run_at=now, created_at=now, updated_at=now)
+    >>> data = JobCompleteData(worker_id="worker-1", job=job, outcome=SUCCESS, seconds=0.2)
+    >>> data.error, data.outcome.kind
+    (None, 'success')
     """
 
     worker_id: str

@@ -10,10 +10,37 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One row of the job table, as handlers, events and the administrative calls see it.
+    """One row of Graphile Worker's job table, as handlers, events and administrators see it.
 
-    `payload_json` is the payload's JSON text; `payload` parses it anew at each use. `attempts`
-    counts this run too: 1 during the first. Times are aware and in UTC.
+    Times are aware and in UTC; ranges are those of `TaskSpec`.
+
+    id: number of the job, from 1.
+    task_identifier: the task's name.
+    payload_json: the payload's JSON text; `payload` parses it anew at each use.
+    queue_name: the named queue it belongs to, or None.
+    priority: lower runs first; default 0.
+    run_at: it does not run before this moment.
+    attempts: how many runs were begun; in a handler it counts this run too, 1 during the first.
+    max_attempts: how often it may run before it is failed for good; default 25.
+    last_error: what the last failed run said, at most 10000 characters, or None.
+    created_at: when it was added.
+    updated_at: when the row was last changed.
+    key: its job key, or None.
+    revision: how often its key changed it, from 0.
+    locked_at: since when a pool holds it, or None.
+    locked_by: the id of the pool that holds it, or None.
+    flags: its labels, sorted.
+    traceparent: W3C trace context of whoever added it, or None; an addition of KongTask's.
+    tracestate: the rest of that context, or None.
+
+    >>> from datetime import UTC, datetime
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> job = Job(
+    ...     id=7, task_identifier="mail", payload_json='{"to": "ann"}',
+    ...     run_at=now, created_at=now, updated_at=now, attempts=25,
+    ... )
+    >>> job.payload, job.is_last_attempt
+    ({'to': 'ann'}, True)
     """
 
     id: int

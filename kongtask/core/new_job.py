@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kongtask.core.task_spec import DEFAULT_SPEC, TaskSpec, check_job
-from kongtask.errors import InvalidJob
+from kongtask.errors import InvalidJob, shown
 
 NewJob = tuple[str, object, TaskSpec | None]
 """A task identifier, a payload and its options."""
@@ -41,7 +41,7 @@ def wanted_job(
     >>> wanted_job("mail", None, None).payload_json
     '{}'
     """
-    spec = spec or DEFAULT_SPEC
+    spec = DEFAULT_SPEC if spec is None else spec
     check_job(task, spec, position)
     return WantedJob(task, _payload_json(payload, position), spec, position)
 
@@ -64,9 +64,16 @@ def wanted_chunks(jobs: Iterable[NewJob]) -> Iterator[list[WantedJob]]:
 
 
 def _wanted_jobs(jobs: Iterable[NewJob]) -> Iterator[WantedJob]:
+    if not isinstance(jobs, Iterable):
+        raise InvalidJob(f"jobs must be a list of (task, payload, spec), got {shown(jobs)}")
     places: dict[str, int] = {}
-    for position, (task, payload, spec) in enumerate(jobs):
-        wanted = wanted_job(task, payload, spec, position)
+    for position, job in enumerate(jobs):
+        if not isinstance(job, tuple | list) or len(job) != 3:
+            raise InvalidJob(
+                f"a job must be (task, payload, spec), got {shown(type(job))}",
+                field="job", value=type(job).__name__, position=position,
+            )  # fmt: skip
+        wanted = wanted_job(*job, position)
         key = wanted.spec.job_key
         if key is not None and places.setdefault(key, position) != position:
             raise InvalidJob(
@@ -83,6 +90,11 @@ def _payload_json(payload: object, position: int | None) -> str:
         return json.dumps({} if payload is None else payload, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJob(
-            f"payload is not JSON ({error}): use dicts, lists, strings, numbers, booleans and None",
+            f"payload is not JSON ({_reason(error)}): use dicts, lists, strings, numbers, "
+            "booleans and None",
             field="payload", value=type(payload).__name__, position=position,
         ) from error  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -7,8 +7,8 @@ job and for a thousand, before anything is sent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, get_args
+from datetime import UTC, datetime
+from typing import Literal, NoReturn, get_args
 
 from kongtask.errors import (
     InvalidJob,
@@ -17,9 +17,19 @@ from kongtask.errors import (
     JobKeyTooLong,
     QueueNameTooLong,
     TaskIdentifierTooLong,
+    shown,
 )
 
 JobKeyMode = Literal["replace", "preserve_run_at", "unsafe_dedupe"]
+"""What adding a job does when one with its key is there already; rules are Graphile Worker's.
+
+replace: a job that waits becomes the new one, time included.
+preserve_run_at: the same, but a job that waits and has not failed keeps its time.
+unsafe_dedupe: the job that is there stays as it is, even one that failed for good.
+
+>>> TaskSpec(job_key="daily", job_key_mode="preserve_run_at").job_key_mode
+'preserve_run_at'
+"""
 
 MAX_IDENTIFIER = 128
 MAX_QUEUE_NAME = 128
@@ -31,13 +41,15 @@ SMALLINT_MAX = 32767
 class TaskSpec:
     """How a job is to be run. Every option left at None takes the documented default.
 
+    The rules are Graphile Worker's. They are checked when the job is added: `InvalidJob`.
+
     queue_name: jobs of one queue run one after the other, in any worker; at most 128 characters.
     run_at: not before this moment (aware datetime); default now.
     priority: lower runs first; default 0, from -32768 to 32767.
-    max_attempts: how often it may run before it is failed for good; default 25, at least 1.
+    max_attempts: how often it may run before it is failed for good; default 25, from 1 to 32767.
     job_key: a name unique among waiting jobs; adding it again changes the job. 1 to 512 characters.
-    job_key_mode: "replace" (default), "preserve_run_at" or "unsafe_dedupe".
-    flags: labels that a worker may refuse by its forbidden flags.
+    job_key_mode: "replace" (default), "preserve_run_at" or "unsafe_dedupe": see `JobKeyMode`.
+    flags: labels that a worker may refuse by its forbidden flags; a list or tuple of texts.
 
     >>> TaskSpec(queue_name="mail", max_attempts=3).max_attempts
     3
@@ -62,28 +74,56 @@ def check_job(task: str, spec: TaskSpec, position: int | None = None) -> None:
     Traceback (most recent call last):
     kongtask.errors.InvalidMaxAttempts: GWBMA: max_attempts must be between 1 and 32767, got 0
     """
+    if not isinstance(spec, TaskSpec):
+        _refuse("spec", "be a TaskSpec", spec, position)
     if not isinstance(task, str) or not task:
-        raise InvalidJob(
-            f"task must be a non-empty string, got {task!r}",
-            field="task", value=task, position=position,
-        )  # fmt: skip
+        _refuse("task", "be a non-empty string", task, position)
     _check_length(TaskIdentifierTooLong, "task", task, MAX_IDENTIFIER, position, minimum=1)
     _check_length(QueueNameTooLong, "queue_name", spec.queue_name, MAX_QUEUE_NAME, position)
     _check_length(JobKeyTooLong, "job_key", spec.job_key, MAX_JOB_KEY, position, minimum=1)
-    _check_number("priority", spec.priority, -SMALLINT_MAX - 1, InvalidJob, position)
-    _check_number("max_attempts", spec.max_attempts, 1, InvalidMaxAttempts, position)
+    check_number("priority", spec.priority, -SMALLINT_MAX - 1, InvalidJob, position)
+    check_number("max_attempts", spec.max_attempts, 1, InvalidMaxAttempts, position)
     if spec.job_key_mode is not None and spec.job_key_mode not in get_args(JobKeyMode):
         raise InvalidJobKeyMode(
             "job_key_mode must be replace, preserve_run_at or unsafe_dedupe, "
-            f"got {spec.job_key_mode!r}",
+            f"got {shown(spec.job_key_mode)}",
             field="job_key_mode", value=spec.job_key_mode, limit=get_args(JobKeyMode),
             position=position,
         )  # fmt: skip
-    if spec.run_at is not None and spec.run_at.tzinfo is None:
-        raise InvalidJob(
-            f"run_at must carry a time zone, got {spec.run_at!r}; for UTC add tzinfo=timezone.utc",
-            field="run_at", value=spec.run_at, position=position,
+    _check_moment(spec.run_at, position)
+    _check_flags(spec.flags, position)
+
+
+def check_number(
+    field: str,
+    value: int | None,
+    low: int,
+    error: type[InvalidJob] = InvalidJob,
+    position: int | None = None,
+) -> None:
+    """Raise the error unless the value is None or a whole number from `low` to 32767."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= SMALLINT_MAX:
+        raise error(
+            f"{field} must be between {low} and {SMALLINT_MAX}, got {shown(value)}",
+            field=field, value=value, limit=SMALLINT_MAX, position=position,
         )  # fmt: skip
+
+
+def is_text(value: object) -> bool:
+    """Whether PostgreSQL can hold the value as text: no NUL, no lone surrogates.
+
+    >>> is_text("no\\ttrouble"), is_text("a\\0b"), is_text("\\ud800"), is_text(7)
+    (True, False, False, False)
+    """
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_length(
@@ -96,11 +136,10 @@ def _check_length(
 ) -> None:
     if value is None:
         return
-    if "\0" in value or not _is_text(value):
-        raise InvalidJob(
-            f"{field} must not hold NUL or lone surrogates, got {value[:40]!r}",
-            field=field, value=value, position=position,
-        )  # fmt: skip
+    if not isinstance(value, str):
+        _refuse(field, "be text", value, position)
+    if not is_text(value):
+        _refuse(field, "not hold NUL or lone surrogates", value, position)
     if not minimum <= len(value) <= limit:
         raise error(
             f"{field} must have {minimum} to {limit} characters, got {len(value)}",
@@ -108,19 +147,33 @@ def _check_length(
         )  # fmt: skip
 
 
-def _is_text(value: str) -> bool:
+def _check_moment(run_at: datetime | None, position: int | None) -> None:
+    if run_at is None:
+        return
+    if not isinstance(run_at, datetime):
+        _refuse("run_at", "be a datetime", run_at, position)
+    if run_at.utcoffset() is None:
+        _refuse(
+            "run_at", "carry a time zone", run_at, position, "; for UTC add tzinfo=timezone.utc"
+        )
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        run_at.astimezone(UTC)
+    except OverflowError:
+        _refuse("run_at", "be in the years 1 to 9999, in UTC too", run_at, position)
 
 
-def _check_number(
-    field: str, value: int | None, low: int, error: type[InvalidJob], position: int | None
-) -> None:
-    if value is not None and not low <= value <= SMALLINT_MAX:
-        raise error(
-            f"{field} must be between {low} and {SMALLINT_MAX}, got {value}",
-            field=field, value=value, limit=SMALLINT_MAX, position=position,
-        )  # fmt: skip
+def _check_flags(flags: object, position: int | None) -> None:
+    if flags is None:
+        return
+    if not isinstance(flags, list | tuple) or not all(map(is_text, flags)):
+        rule = "be a list of texts without NUL and lone surrogates"
+        _refuse("flags", rule, flags, position)
+
+
+def _refuse(
+    field: str, rule: str, value: object, position: int | None, way_out: str = ""
+) -> NoReturn:
+    raise InvalidJob(
+        f"{field} must {rule}, got {shown(value)}{way_out}",
+        field=field, value=value, position=position,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ The first signal lets running jobs finish, the second ends them.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -211,7 +212,10 @@ class Session:
         task, payload = (*self._request.first_jobs, (reading.code.tasks[0], "{}"))[0]
         # What the user gave may hold a password, and is known to the user.
         shown = uri if self._request.database_url is None else "URL"
-        self._say(f"add a job from another terminal: {add_command(task, payload, shown, schema)}")
+        here = Path(sys.executable).parent / "kongtask"
+        program = "kongtask" if shutil.which("kongtask") else str(here)
+        command = add_command(task, payload, shown, schema, program=program)
+        self._say(f"add a job from another terminal: {command}")
 
     def _named(self, name: str) -> Say:
         return timed(named(self._raw, name), self._clock)

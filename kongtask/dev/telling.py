@@ -89,13 +89,15 @@ def _reason(status: PoolStatus, kind: str) -> tuple[str, str]:
     return ("", "") if condition is None else (condition.status, condition.reason)
 
 
-def add_command(task: str, payload: str, uri: str, schema: str) -> str:
-    """Return the command line that adds a job.
+def add_command(
+    task: str, payload: str, uri: str, schema: str, *, program: str = "kongtask"
+) -> str:
+    """Return the command line that adds a job; `program` is how the shell finds kongtask.
 
     >>> add_command("greet", "{}", "postgresql://db/shop", "graphile_worker")
     "kongtask add greet '{}' -c postgresql://db/shop"
     """
-    words = ["kongtask", "add", task, payload, "-c", uri]
+    words = [program, "add", task, payload, "-c", uri]
     if schema != "graphile_worker":
         words += ["-s", schema]
     return shlex.join(words)

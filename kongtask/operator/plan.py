@@ -134,7 +134,10 @@ def _stale(run: Migration, now: datetime) -> bool:
 
 def _may_change(pool: Pool, observed: Observed) -> bool:
     """Whether the workers may be made or replaced: nothing the user wrote is known to be wrong."""
-    reachable = observed.counts is not None or observed.schema_problem is not None
+    schema = observed.schema_problem
+    if schema is not None and schema.reason != "Pending":
+        return False  # somebody else's tables, or too new ones: a migration would change nothing
+    reachable = observed.counts is not None or schema is not None
     return reachable and observed.cron.problem is None and not pool.spec.suspend
 
 

@@ -32,6 +32,9 @@ CONDITIONS = (
 QUEUE_REFRESH = timedelta(seconds=60)
 """How old the queue's numbers in the status may get when they hardly change."""
 
+QUIET_REASONS = frozenset({"Pending", "Running", "Starting", "NotStarted"})
+"""Reasons for False that are steps on the way, not worth a warning."""
+
 State = Literal["True", "False", "Unknown"]
 
 
@@ -267,10 +270,16 @@ def _scaling(done: Pass) -> Finding:
 def _ready(done: Pass, found: dict[str, Finding]) -> Finding:
     if done.pool.deleting_since is not None:
         return _false("Deleting", "the pool is deleted once its workers have stopped")
-    for name in CONDITIONS:
-        wrong = name in found and name != "ScalingActive" and found[name].status != "True"
-        if wrong and not _wakes(done, found[name]):
-            return replace(found[name], status="False")
+    wrong = [
+        found[name]
+        for name in CONDITIONS
+        if name in found and name != "ScalingActive" and found[name].status != "True"
+    ]
+    wrong = [each for each in wrong if not _wakes(done, each)]
+    if wrong:
+        # What somebody has to mend comes before what waits for it.
+        worst = next((each for each in wrong if each.reason not in QUIET_REASONS), wrong[0])
+        return replace(worst, status="False")
     if done.pool.spec.suspend:
         return _true("Suspended", "the pool rests because suspend is true")
     return _true("Ready", found["WorkersAvailable"].message)
@@ -338,10 +347,6 @@ def _flips(before: PoolStatus, after: PoolStatus) -> Iterator[PoolEvent]:
             yield PoolEvent(
                 kind="Warning" if bad else "Normal", reason=new.reason, message=new.message
             )
-
-
-QUIET_REASONS = frozenset({"Pending", "Running", "Starting", "NotStarted"})
-"""Reasons for False that are steps on the way, not worth a warning."""
 
 
 def _scalings(before: PoolStatus, after: PoolStatus) -> Iterator[PoolEvent]:

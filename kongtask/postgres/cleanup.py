@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import asyncpg
 
-from kongtask.errors import ConfigurationError
+from kongtask.core.task_spec import is_text
+from kongtask.errors import ConfigurationError, shown
 from kongtask.postgres.records import translated_statement
 from kongtask.postgres.statements import statement
 
@@ -30,10 +31,18 @@ async def cleanup(
     task_identifiers_to_keep: Sequence[str] = (),
 ) -> dict[CleanupTask, int]:
     """Do the steps and return how much each took away; raises `ConfigurationError`."""
-    for name in tasks:
-        if name not in _QUERIES:
-            known = ", ".join(get_args(CleanupTask))
-            raise ConfigurationError(f"cleanup cannot {name!r}: write some of {known}")
+    known = get_args(CleanupTask)
+    is_list = isinstance(tasks, Iterable) and not isinstance(tasks, str | bytes)
+    for name in tasks if is_list else [tasks]:
+        if name not in known:
+            raise ConfigurationError(
+                f"cleanup cannot {shown(name)}: write some of {', '.join(known)}"
+            )
+    keep = task_identifiers_to_keep
+    if isinstance(keep, str) or not isinstance(keep, Iterable) or not all(map(is_text, keep)):
+        raise ConfigurationError(
+            f"task_identifiers_to_keep must be a list of task identifiers, got {shown(keep)}"
+        )
     gone: dict[CleanupTask, int] = {}
     with translated_statement(schema):
         for name, query in _QUERIES.items():

@@ -105,7 +105,10 @@ class Listener:
             with suppress(*_TROUBLE):
                 await connection.remove_listener(channel, hear)
         with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
-            await self._pool.release(connection, timeout=1)
+            if connection.is_closed():
+                connection.terminate()  # only so does it let go of its listeners
+            else:
+                await self._pool.release(connection, timeout=1)
 
     def _hear_jobs(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         count = added_count(str(payload))

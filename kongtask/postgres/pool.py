@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import asyncpg
 
+from kongtask.core.task_spec import is_text
 from kongtask.errors import ConfigurationError, DatabaseRefused, StoreUnavailable
 
 CONNECT_TIMEOUT = 10.0
@@ -59,30 +60,41 @@ def describe(dsn: str) -> str:
     'me@db:5433/shop'
     >>> describe("postgres://me@/shop?host=/run/postgres")
     'me@/run/postgres/shop'
+    >>> describe("postgres://me:12/secret@db/shop")
+    'the connection string'
     """
     try:
         parts = urlsplit(dsn)
-        address = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+        name, port = parts.hostname or "localhost", parts.port or 5432
         host = parse_qs(parts.query).get("host", [""])[0]
     except ValueError:
         return "the connection string"
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # perhaps a part of the password
+        return "the connection string"
     user = f"{unquote(parts.username)}@" if parts.username else ""
+    address = f"[{name}]:{port}" if ":" in name else f"{unquote(name)}:{port}"
     return f"{user}{host or address}{parts.path}"
 
 
 def check_dsn(dsn: str) -> None:
     """Raise `ConfigurationError` when the text cannot be a connection string."""
     way_out = "write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+    if not isinstance(dsn, str):
+        raise ConfigurationError(f"the connection string is a {type(dsn).__name__}: {way_out}")
     if not dsn.strip():
         raise ConfigurationError(f"the connection string is empty: {way_out}")
+    encoded = f"{way_out}, special characters percent-encoded (@ as %40, / as %2F)"
     try:
         parts = urlsplit(dsn)
         _ = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"the connection string is not a URL: {way_out}") from error
+    except ValueError:
+        # What Python says here may quote the password.
+        raise ConfigurationError(f"the connection string is not a URL: {encoded}") from None
     if parts.scheme not in ("postgres", "postgresql"):
         given = f"{parts.scheme}://" if parts.scheme and "://" in dsn else "no scheme"
         raise ConfigurationError(f"the connection string begins with {given}: {way_out}")
+    if _is_ambiguous(parts) or not is_text(unquote(dsn, errors="surrogateescape")):
+        raise ConfigurationError(f"the connection string cannot be read: {encoded}")
 
 
 @asynccontextmanager
@@ -93,16 +105,22 @@ async def translated(dsn: str) -> AsyncIterator[None]:
     except tuple(_REFUSALS) as error:
         reason, way_out = _REFUSALS[next(kind for kind in _REFUSALS if isinstance(error, kind))]
         raise DatabaseRefused(f"{describe(dsn)}: {way_out}", reason=reason) from error
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
+    except (ValueError, IndexError, asyncpg.ClientConfigurationError):
+        # What asyncpg says here may quote the password; at an empty host it says IndexError.
         raise ConfigurationError(
             f"{describe(dsn)}: the connection string cannot be used: check each of its parts"
-        ) from error
+        ) from None
     except LOST as error:
         detail = "timed out" if isinstance(error, TimeoutError) else _plain(error)
         raise StoreUnavailable(
             f"{describe(dsn)}: cannot reach PostgreSQL ({detail}): "
             "check that the server runs and that host and port are right"
         ) from error
+    except asyncpg.PostgresError as error:
+        raise DatabaseRefused(
+            f"{describe(dsn)}: PostgreSQL does not take the connection "
+            f"({type(error).__name__}): check the options after the ? in the connection string"
+        ) from None
 
 
 async def connect(dsn: str, *, application_name: str = "kongtask") -> asyncpg.Connection[Any]:
@@ -145,6 +163,12 @@ async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:
         await asyncio.wait_for(pool.close(), patience)
     except TimeoutError:
         pool.terminate()
+
+
+def _is_ambiguous(parts: SplitResult) -> bool:
+    """Whether an unencoded / ? or # may have ended the password early, and shows the rest of it."""
+    later = f"{parts.path}{parts.fragment}" + ("" if "@" in parts.netloc else parts.query)
+    return "@" in later
 
 
 def _plain(error: BaseException) -> str:

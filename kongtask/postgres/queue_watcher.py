@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 import asyncpg
 
 from kongtask.clock import Clock
-from kongtask.errors import ConfigurationError, KongTaskError, StoreUnavailable
+from kongtask.errors import KongTaskError, StoreUnavailable
 from kongtask.postgres.listener import JOBS_CHANNEL, added_count
 from kongtask.postgres.pool import LOST, connect, describe, translated
 
@@ -74,8 +74,10 @@ class QueueWatcher:
         while True:
             try:
                 await self._listen()
-            except (ConfigurationError, StoreUnavailable) as error:
+            except KongTaskError as error:
                 self._error = error
+            except Exception as error:  # whoever waits must hear of anything
+                self._error = StoreUnavailable(f"{describe(self._dsn)}: {type(error).__name__}")
             self._failures += 1
             self._tried.set()
             self._on_jobs()

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.job import Job
+from kongtask.errors import InvalidJob
 from kongtask.postgres.pool import LOST
 from kongtask.postgres.refusals import lost, refusal
 
@@ -45,6 +46,8 @@ def translated_statement(schema: str) -> Iterator[None]:
     try:
         yield
     except LOST as error:
+        if isinstance(error, ValueError):  # asyncpg could not even send an argument
+            raise InvalidJob(f"PostgreSQL cannot hold a value: {error}") from error
         raise lost(error) from error
     except asyncpg.PostgresError as error:
         refused = refusal(error, schema)

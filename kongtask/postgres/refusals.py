@@ -32,6 +32,8 @@ from kongtask.errors import (
 
 _CHECK_VIOLATED = "23514"
 _NUMBER_TOO_LARGE = "22003"
+_CANNOT_HOLD = "22"
+_TOO_MUCH = frozenset({"54000", "54001"})
 _SCHEMA_MISSING = frozenset({"3F000", "42P01", "42703", "42883", "42704"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "53300"})
 _LOST_CLASS = "08"
@@ -55,11 +57,16 @@ class _Rule:
     field: str
     limit: object
     value: Callable[[WantedJob], Any]
-    badness: Callable[[Any], int]
+    badness: Callable[[Any], Any]
 
 
-def _size(text: str | None) -> int:
-    return len((text or "").encode())
+def _excess(limit: int) -> Callable[[str | None], tuple[int, int]]:
+    """Judge by characters, then by bytes, which is what an ASCII database counts."""
+    return lambda text: (max(0, len(text or "") - limit), len((text or "").encode()))
+
+
+def _key_badness(key: str | None) -> tuple[int, int]:
+    return (MAX_JOB_KEY, 0) if key == "" else _excess(MAX_JOB_KEY)(key)
 
 
 def _shortage(attempts: int | None) -> int:
@@ -68,15 +75,15 @@ def _shortage(attempts: int | None) -> int:
 
 _RULES = (
     _Rule("tasks_identifier_check", TaskIdentifierTooLong, "task", MAX_IDENTIFIER,
-          lambda job: job.task, _size),
+          lambda job: job.task, _excess(MAX_IDENTIFIER)),
     _Rule("job_queues_queue_name_check", QueueNameTooLong, "queue_name", MAX_QUEUE_NAME,
-          lambda job: job.spec.queue_name, _size),
+          lambda job: job.spec.queue_name, _excess(MAX_QUEUE_NAME)),
     _Rule("jobs_key_check", JobKeyTooLong, "job_key", MAX_JOB_KEY,
-          lambda job: job.spec.job_key, _size),
+          lambda job: job.spec.job_key, _key_badness),
     _Rule("jobs_max_attempts_check", InvalidMaxAttempts, "max_attempts", SMALLINT_MAX,
           lambda job: job.spec.max_attempts, _shortage),
     _Rule("GWBKM", InvalidJobKeyMode, "job_key_mode", get_args(JobKeyMode),
-          lambda job: job.spec.job_key_mode, _size),
+          lambda job: job.spec.job_key_mode, lambda mode: mode not in get_args(JobKeyMode)),
 )  # fmt: skip
 
 
@@ -105,6 +112,8 @@ def refusal(error: BaseException, schema: str) -> KongTaskError | None:
         return InvalidJob(said.message)
     if said.sqlstate == _NUMBER_TOO_LARGE:
         return InvalidJob(f"a number is too large for its column: {said.message}")
+    if said.sqlstate.startswith(_CANNOT_HOLD) or said.sqlstate in _TOO_MUCH:
+        return InvalidJob(f"PostgreSQL cannot hold a value: {said.message}")
     if said.sqlstate in _SCHEMA_MISSING:
         return ConfigurationError(
             f'schema "{schema}" does not hold the tables of this version ({said.message}): '

@@ -9,7 +9,8 @@ import re
 from functools import cache
 from pathlib import Path
 
-from kongtask.errors import ConfigurationError
+from kongtask.core.task_spec import is_text
+from kongtask.errors import ConfigurationError, shown
 from kongtask.settings import DEFAULT_SCHEMA
 
 __all__ = ["DEFAULT_SCHEMA", "quote_schema", "sql_folder", "statement", "statement_text"]
@@ -30,17 +31,16 @@ def quote_schema(schema: str) -> str:
     >>> quote_schema('odd"name')
     '"odd""name"'
     """
-    if not schema or "\0" in schema or len(schema.encode()) > 63:
+    if not schema or not is_text(schema) or len(schema.encode()) > 63:
         raise ConfigurationError(
-            f"schema must have 1 to 63 bytes and no NUL, got {schema[:80]!r}: choose a shorter name"
+            f"schema must have 1 to 63 bytes and no NUL, got {shown(schema)}: choose a shorter name"
         )
     return '"' + schema.replace('"', '""') + '"'
 
 
-@cache
 def statement(name: str, schema: str) -> str:
     """Return the statement in `sql/queries/<name>.sql` for one schema."""
-    return statement_text(name).replace("{schema}", quote_schema(schema))
+    return _with_schema(name, quote_schema(schema))
 
 
 @cache
@@ -51,3 +51,8 @@ def statement_text(name: str) -> str:
     """
     text = (sql_folder() / "queries" / f"{name}.sql").read_text(encoding="utf-8")
     return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip()
+
+
+@cache
+def _with_schema(name: str, quoted: str) -> str:
+    return statement_text(name).replace("{schema}", quoted)

@@ -32,12 +32,16 @@ class _Subscription:
 
 
 class EventBus:
-    """Where events are emitted and heard.
+    """Where events are emitted and heard. Names and data are in `kongtask.events`.
+
+    logger: told of handlers that raise; default Python's `logging` under the name kongtask.
 
     >>> bus = EventBus()
     >>> bus.on("job:complete", print)
     >>> bus.emit("job:complete", "job 12")
     job 12
+    >>> bus.off("job:complete", print)
+    >>> bus.emit("job:complete", "job 13")
     """
 
     def __init__(self, logger: Logger | None = None) -> None:
@@ -45,7 +49,10 @@ class EventBus:
         self._subscriptions: list[_Subscription] = []
 
     def on(self, event: str, handler: EventHandler) -> None:
-        """Call the handler with the data of each such event; `"*"` stands for all events."""
+        """Call the handler with the data of each such event; `"*"` stands for all events.
+
+        handler: a plain function, called at once, or a coroutine function, run on its own.
+        """
         self._subscriptions.append(_Subscription(event, handler))
 
     def off(self, event: str, handler: EventHandler) -> None:
@@ -63,7 +70,22 @@ class EventBus:
                 self._tell(each, event, data)
 
     async def settle(self, patience: float = 5.0) -> None:
-        """Wait until coroutine handlers have heard all events, for `patience` seconds at most."""
+        """Wait until coroutine handlers have heard all events, for `patience` seconds at most.
+
+        A pool does so itself when it ends; default 5 seconds.
+
+        Example::
+
+            async def hear(data):
+                heard.append(data)
+
+            heard = []
+            bus = EventBus()
+            bus.on("job:complete", hear)
+            bus.emit("job:complete", "job 12")
+            await bus.settle()
+            assert heard == ["job 12"]
+        """
         pending = [each.waiting.join() for each in self._subscriptions if each.waiting is not None]
         if pending:
             try:

@@ -33,8 +33,26 @@ class Cancellation:
 class Helpers:
     """Given to every handler that is a coroutine function.
 
-    logger: adds the job and the task to each line. pool: the asyncpg pool the worker uses.
-    schema: where the job tables are. job: the row that is being run. worker_id: who runs it.
+    logger: adds the job and the task to each line.
+    pool: the asyncpg pool that the worker uses.
+    schema: Postgres schema of the job tables.
+    job: the row that is being run; `job.attempts` counts this run.
+    worker_id: name of the worker, one of the pool's `concurrency`, that runs it.
+    queue: the door through which `add_job` adds.
+    cancellation: what `is_cancelled` looks at.
+
+    Example::
+
+        async def welcome(payload, helpers):
+            helpers.logger.info("welcome", {"attempt": helpers.job.attempts})
+            async with helpers.connection() as connection:
+                assert await connection.fetchval("select 1") == 1
+            seen.append((helpers.schema, helpers.queue_name, helpers.is_cancelled))
+
+        seen = []
+        await utils.add_job("welcome")
+        await run_task_list_once({"welcome": welcome}, pool)
+        assert seen == [("graphile_worker", None, False)]
     """
 
     logger: ScopedLogger
@@ -63,18 +81,52 @@ class Helpers:
         *,
         connection: Connection | None = None,
     ) -> Job:
-        """Add another job, inside the transaction of `connection` when one is given."""
+        """Add another job, inside the transaction of `connection` when one is given.
+
+        Raises `InvalidJob` and `StoreUnavailable`.
+
+        Example::
+
+            async def order(payload, helpers):
+                await helpers.add_job("charge", payload, TaskSpec(priority=-1))
+
+            await utils.add_job("order", {"id": 1})
+            await run_task_list_once({"order": order}, pool)
+            assert (await utils.list_jobs("waiting"))[0].task_identifier == "charge"
+        """
         return await self.queue.add_job(task, payload, spec, connection=connection)
 
     async def add_jobs(
         self, jobs: Sequence[NewJob], *, connection: Connection | None = None
     ) -> list[Job]:
-        """Add jobs as (task, payload, spec), all or none; return them in the order given."""
+        """Add jobs as (task, payload, spec), all or none; return them in the order given.
+
+        Example::
+
+            async def split(payload, helpers):
+                await helpers.add_jobs([("part", n, None) for n in range(payload)])
+
+            await utils.add_job("split", 3)
+            await run_task_list_once({"split": split}, pool)
+            assert len(await utils.list_jobs("waiting")) == 3
+        """
         return await self.queue.add_jobs(jobs, connection=connection)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection of the pool: `async with helpers.connection() as connection`."""
+        """Lend a connection of the pool: `async with helpers.connection() as connection`.
+
+        Example::
+
+            async def ask(payload, helpers):
+                async with helpers.connection() as connection:
+                    answers.append(await connection.fetchval("select 42"))
+
+            answers = []
+            await utils.add_job("ask")
+            await run_task_list_once({"ask": ask}, pool)
+            assert answers == [42]
+        """
         async with self.pool.acquire() as connection:
             yield connection
 
@@ -83,6 +135,17 @@ class Helpers:
         """Lend a connection in a transaction, committed unless the block raises.
 
         Give it to `add_job(connection=…)`, and the job is added if and only if it commits.
+
+        Example::
+
+            async def order(payload, helpers):
+                async with helpers.transaction() as connection:
+                    await helpers.add_job("charge", payload, connection=connection)
+                    raise FailJob("no such customer")
+
+            await utils.add_job("order", {"id": 1})
+            await run_task_list_once({"order": order}, pool)
+            assert await utils.list_jobs("waiting") == []
         """
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
@@ -92,6 +155,19 @@ class ThreadHelpers:
     """Given to every handler that is a plain function: it runs in a thread, and may block.
 
     The same as `Helpers`, but its methods return when they are done instead of being awaited.
+
+    logger, schema, job, worker_id, queue_name: as there.
+
+    Example::
+
+        def split(payload, helpers):
+            if not helpers.is_cancelled:
+                helpers.add_job("whole", payload)
+                helpers.add_jobs([("part", n, None) for n in range(payload)])
+
+        await utils.add_job("split", 2)
+        await run_task_list_once({"split": split}, pool)
+        assert len(await utils.list_jobs("waiting")) == 3
     """
 
     def __init__(self, helpers: Helpers, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from kongtask.clock import Clock
 from kongtask.core.cron.item import ParsedCronItem
-from kongtask.errors import ConfigurationError
+from kongtask.core.task_spec import is_text
+from kongtask.errors import ConfigurationError, shown
 from kongtask.logger import Logger, StandardLogger
 from kongtask.postgres.statements import DEFAULT_SCHEMA, quote_schema
 from kongtask.worker.event_bus import EventBus
@@ -22,23 +23,30 @@ MAX_CONCURRENCY = 10_000
 class WorkerPoolOptions:
     """Options of a pool of workers.
 
+    Raises `ConfigurationError` for the first that cannot work.
+
     concurrency: jobs that run at the same time, 1 to 10000; default 1.
-    schema: Postgres schema of the job tables; default graphile_worker.
-    poll_interval: how often to look for jobs when no notification arrives; default 2 s.
-    max_pool_size: connections at most, when opened from a connection string; default 10.
+    schema: Postgres schema of the job tables, 1 to 63 bytes; default graphile_worker.
+    poll_interval: how often to look for jobs when no notification arrives; a timedelta of at least
+        1 ms, default 2 s.
+    max_pool_size: connections at most, when opened from a connection string; 4 to 10000, default
+        10.
     logger: receives what is logged; default Python's `logging` under the name kongtask.
     events: where events are emitted; default a bus of the pool's own.
-    cron_items: recurring jobs to add while the pool runs, from `parse_crontab`.
+    cron_items: recurring jobs to add while the pool runs, from `parse_crontab`; default none.
     no_handle_signals: when True, SIGTERM and SIGINT are left alone; default False.
-    forbidden_flags: jobs with one of these flags are left to others.
-    forbidden_flags_fn: returns such flags; plain or coroutine function, asked before every fetch.
-    worker_name: shown in locks and logs, so that people and the operator know whose they are.
-    job_timeout: how long a run may take at most, for tasks without a timeout of their own;
-        default None, as long as it needs.
+    forbidden_flags: jobs with one of these flags are left to others; default none.
+    forbidden_flags_fn: returns such flags; plain or coroutine function, asked before every fetch;
+        default None.
+    worker_name: shown in locks and logs, so that people and the operator know whose they are;
+        default none.
+    job_timeout: how long a run may take at most, for tasks without a timeout of their own; a
+        timedelta of at least 1 ms, default None for as long as it needs.
     listen: whether to be told of new jobs by NOTIFY; default True. Without, jobs start at the next
         poll, and running jobs cannot be cancelled from outside. For poolers in transaction mode.
     drain_timeout: how long running jobs may take after a stop before they are cut off and given
-        back; default None, as long as they need.
+        back; a timedelta of 0 or more, default None for as long as they need.
+    clock: what tells the time; for tests.
 
     >>> WorkerPoolOptions(concurrency=4).poll_interval
     datetime.timedelta(seconds=2)
@@ -70,19 +78,52 @@ class WorkerPoolOptions:
             _check_period("job_timeout", self.job_timeout, timedelta(milliseconds=1))
         if self.drain_timeout is not None:
             _check_period("drain_timeout", self.drain_timeout, timedelta(0))
-        if isinstance(self.forbidden_flags, str):
-            raise ConfigurationError(
-                f"forbidden_flags must be a list of flags, got {self.forbidden_flags!r}"
-            )
+        for name, rule, is_kept in _RULES:
+            value = getattr(self, name)
+            if not is_kept(value):
+                raise ConfigurationError(f"{name} must be {rule}, got {shown(value)}")
 
 
 def _check_range(field_name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ConfigurationError(f"{field_name} must be between {low} and {high}, got {value!r}")
+        raise ConfigurationError(
+            f"{field_name} must be between {low} and {high}, got {shown(value)}"
+        )
 
 
 def _check_period(field_name: str, value: object, low: timedelta) -> None:
     if not isinstance(value, timedelta) or value < low:
         raise ConfigurationError(
-            f"{field_name} must be a timedelta of at least {low.total_seconds():g} s, got {value!r}"
+            f"{field_name} must be a timedelta of at least {low.total_seconds():g} s, "
+            f"got {shown(value)}"
         )
+
+
+def _are(kind: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Whether a value is a sequence of such, and not one text, whose letters would be taken."""
+    return lambda value: (
+        isinstance(value, Sequence) and not isinstance(value, str) and all(map(kind, value))
+    )
+
+
+def _has(*methods: str) -> Callable[[object], bool]:
+    return lambda value: all(callable(getattr(value, each, None)) for each in methods)
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+_RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("forbidden_flags", "a list of flags", _are(is_text)),
+    ("forbidden_flags_fn", "a function, or None", lambda value: value is None or callable(value)),
+    ("cron_items", "a list of what parse_crontab returns",
+     _are(lambda each: isinstance(each, ParsedCronItem))),
+    ("logger", "an object with debug, info, warn and error",
+     _has("debug", "info", "warn", "error")),
+    ("events", "an EventBus", _has("on", "emit", "settle")),
+    ("worker_name", "text without NUL and lone surrogates", is_text),
+    ("no_handle_signals", "True or False", _is_bool),
+    ("listen", "True or False", _is_bool),
+    ("clock", "a Clock", _has("now", "token")),
+)  # fmt: skip

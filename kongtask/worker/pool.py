@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import Context
@@ -32,15 +31,13 @@ from kongtask.core.event import (
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import (
-    ConfigurationError,
     KongTaskError,
     SchemaTooNew,
     StoreUnavailable,
-    shown,
 )
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
-from kongtask.postgres.jobs import JobStore, PoolIdentity
+from kongtask.postgres.jobs import JobStore
 from kongtask.postgres.listener import Listener
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.postgres.pool import close_pool
@@ -49,6 +46,7 @@ from kongtask.worker.cron import CronRunner
 from kongtask.worker.dispatcher import Dispatcher
 from kongtask.worker.executor import Executor
 from kongtask.worker.heart import Heart
+from kongtask.worker.identity import check_size, pool_identity
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.recorder import Recorder, Settled
 from kongtask.worker.signals import handled_signals
@@ -58,9 +56,6 @@ from kongtask.worker.watchdog import watched_loop
 
 if TYPE_CHECKING:
     import asyncpg
-
-LEAST_CONNECTIONS = 4
-"""A pool keeps three connections for itself; handlers need at least one more."""
 
 LAST_WRITES = 15.0
 """Seconds for the last outcomes to be written, where patience is limited at all."""
@@ -76,9 +71,10 @@ class WorkerPool:
         async with await run_task_list({"mail": send_mail}, pool) as workers:
             job = await workers.add_job("mail", {"to": "ann"})
             assert workers.is_ready and workers.is_alive and not workers.is_stopping
-            assert workers.pool_id.startswith("pool-")
-        workers.stop("already ended")
+            assert workers.pool_id.startswith("pool-") and workers.turned_at > 0
+        workers.stop("it ended already, which is fine")
         await workers.wait()
+        await workers.release()
         assert workers.is_stopping and workers.running == [] and workers.waiting == 0
     """
 
@@ -92,27 +88,16 @@ class WorkerPool:
         owns_pool: bool = False,
         dsn: str = "",
     ) -> None:
-        if not callable(getattr(pool, "get_max_size", None)):
-            raise ConfigurationError(f"pool must be an asyncpg pool, got {shown(pool)}")
-        if pool.get_max_size() < LEAST_CONNECTIONS:
-            raise ConfigurationError(
-                f"the connection pool holds {pool.get_max_size()} connections at most: "
-                f"give max_size of at least {LEAST_CONNECTIONS}"
-            )
+        check_size(pool)
         clock = options.clock
         self._options = options
         self._pool = pool
         self._once = once
         self._owns_pool = owns_pool
         handlers = check_tasks(tasks)
-        self.pool_id = _pool_id(options.worker_name, clock.token(), once=once)
+        identity = pool_identity(options, list(handlers), once=once)
+        self.pool_id = identity.pool_id
         self._worker_ids = [f"worker-{clock.token()}" for _ in range(options.concurrency)]
-        identity = PoolIdentity(
-            pool_id=self.pool_id,
-            host=options.worker_name,
-            concurrency=options.concurrency,
-            tasks=tuple(sorted(handlers)),
-        )
         self._store = JobStore(pool, options.schema, identity)
         tracing = Tracing(dsn)
         self._queue = JobQueue(pool, options.schema, tracing)
@@ -141,7 +126,14 @@ class WorkerPool:
         """Check the schema, make the tasks known, and begin to run jobs.
 
         Raises `ConfigurationError` or `StoreUnavailable` when that cannot work. A signal that
-        arrives meanwhile ends the pool before its first job.
+        arrives meanwhile ends the pool before its first job. `run_task_list` calls it.
+
+        Example::
+
+            workers = WorkerPool({"mail": send_mail}, pool, WorkerPoolOptions())
+            await workers.start()
+            workers.cut()
+            await workers.wait()
         """
         with ExitStack() as stack:
             if not self._options.no_handle_signals:
@@ -370,13 +362,6 @@ _EVENTS = {
     "snoozed": (JOB_COMPLETE,),
     "released": (JOB_COMPLETE,),
 }
-
-
-def _pool_id(name: str, token: str, *, once: bool) -> str:
-    """Return the name under which jobs are locked: it tells whose they are."""
-    kind = "otpool" if once else "pool"
-    plain = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:100]
-    return f"{kind}-{plain}-{token}" if plain else f"{kind}-{token}"
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

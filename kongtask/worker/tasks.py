@@ -16,13 +16,26 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
-from kongtask.core.task_spec import MAX_IDENTIFIER
-from kongtask.errors import ConfigurationError
+from kongtask.core.redaction import Redaction
+from kongtask.core.task_spec import MAX_IDENTIFIER, is_text
+from kongtask.errors import ConfigurationError, shown
 
 TaskHandler = Callable[[Any, Any], Awaitable[Any] | Any]
-"""Called with a job's payload and its `Helpers`. Returning is success, raising is failure."""
+"""Called with a job's payload and its `Helpers`. Returning is success, raising is failure.
+
+A coroutine function gets `Helpers` and shares the event loop. A plain function gets
+`ThreadHelpers` and runs in a thread. What it returns is ignored, but for a list of the payload's
+length, in which exceptions stand for the elements of a batch that failed.
+
+>>> async def send_email(payload, helpers):
+...     helpers.logger.info("sending", {"to": payload["to"]})
+>>> check_tasks({"send_email": send_email}) == {"send_email": send_email}
+True
+"""
+
+Handler = TypeVar("Handler", bound=TaskHandler)
 
 _MARK = "__kongtask_task__"
 
@@ -37,14 +50,15 @@ class TaskOptions:
 
 
 @overload
-def task(name: TaskHandler) -> TaskHandler: ...
+def task(name: Handler) -> Handler: ...
 @overload
 def task(
     name: str | None = None, *, timeout: timedelta | None = None, process: bool = False
-) -> Callable[[TaskHandler], TaskHandler]: ...
+) -> Callable[[Handler], Handler]: ...
 def task(name: Any = None, *, timeout: timedelta | None = None, process: bool = False) -> Any:
     """Mark a function as the handler of a task, named after the function unless a name is given.
 
+    name: 1 to 128 characters. Raises `ConfigurationError` for an option that cannot work.
     timeout: how long a run may take before it is cancelled and counts as failed; more than 0.
     Default is the pool's `job_timeout`. A plain function in a thread cannot be cancelled: it is
     told by `helpers.is_cancelled`, and its run fails when it ends.
@@ -59,7 +73,11 @@ def task(name: Any = None, *, timeout: timedelta | None = None, process: bool = 
     ['billing:charge', 'send_email']
     """
     if timeout is not None and (not isinstance(timeout, timedelta) or timeout <= timedelta(0)):
-        raise ConfigurationError(f"timeout must be a timedelta of more than 0, got {timeout!r}")
+        raise ConfigurationError(
+            f"timeout must be a timedelta of more than 0, got {shown(timeout)}"
+        )
+    if not (name is None or isinstance(name, str) or callable(name)):
+        raise ConfigurationError(f"a task's name must be text, got {shown(name)}")
     marked = functools.partial(_marked, timeout=timeout, process=process)
     return marked(name, None) if callable(name) else functools.partial(marked, name=name)
 
@@ -92,11 +110,15 @@ def tasks_in(namespace: Mapping[str, Any]) -> dict[str, TaskHandler]:
 
 def check_tasks(tasks: Mapping[str, TaskHandler]) -> dict[str, TaskHandler]:
     """Return the tasks as a dict; raises `ConfigurationError` for one that cannot work."""
+    if not isinstance(tasks, Mapping):
+        raise ConfigurationError(
+            f"tasks must be a dict of functions by task name, got {shown(tasks)}"
+        )
     for name, handler in tasks.items():
-        if not isinstance(name, str) or not 1 <= len(name) <= MAX_IDENTIFIER or "\0" in name:
+        if not is_text(name) or not 1 <= len(name) <= MAX_IDENTIFIER:
             raise ConfigurationError(
-                f"task name {str(name)[:40]!r} must have 1 to {MAX_IDENTIFIER} characters: "
-                "choose another"
+                f"task name {shown(name)} must have 1 to {MAX_IDENTIFIER} characters, no NUL and "
+                "no lone surrogates: choose another"
             )
         if not callable(handler):
             raise ConfigurationError(
@@ -114,6 +136,8 @@ def load_tasks(places: Sequence[str]) -> dict[str, TaskHandler]:
     """
     found: dict[str, TaskHandler] = {}
     for place in places:
+        if not place.strip():
+            raise ConfigurationError("a place of tasks is empty: name a module, a file or a folder")
         here = [each for module in _modules(place) for each in tasks_in(vars(module)).items()]
         if not here:
             raise ConfigurationError(
@@ -194,12 +218,13 @@ def _imported(place: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 def _summary(error: BaseException) -> str:
     """Say what was raised and in which line of the user's code."""
-    text = f"{type(error).__name__}: {error}".strip(": ").replace("\n", " ")[:300]
+    said = Redaction().text(f"{type(error).__name__}: {error}")
+    text = said.strip(": ").replace("\n", " ")[:300]
     if isinstance(error, SyntaxError):
         return text
     frames = [
         each
         for each in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in each.filename and each.filename != __file__
+        if not each.filename.startswith("<") and each.filename != __file__
     ]
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text

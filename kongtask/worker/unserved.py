@@ -38,7 +38,7 @@ class UnservedTasks:
             if name not in self._told:
                 self._told.add(name)
                 self._logger.warn(
-                    f"jobs of task {name!r} wait: this worker does not know it, they are left to "
-                    "others",
+                    f"jobs of task {name!r} wait: this worker does not know it and leaves them to "
+                    "others. Add the task to what -t names, or run a worker that knows it",
                     {"task": name},
                 )

@@ -67,4 +67,4 @@ def test_it_is_licensed_and_has_its_commands(unpacked: Path) -> None:
 
     assert "MIT License" in (metadata / "licenses" / "LICENSE").read_text()
     assert "kongtask = kongtask.cli:main" in commands
-    assert "kongtask-operator = kongtask.operator.main:main" in commands
+    assert "kongtask-operator = kongtask.operator.entry:main" in commands

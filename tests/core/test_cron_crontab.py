@@ -18,6 +18,7 @@ from kongtask.core.cron import (
     parse_cron_items,
     parse_crontab,
 )
+from kongtask.core.cron.crontab import EXCERPT
 from kongtask.errors import ConfigurationError
 
 EVERY = {
@@ -179,7 +180,7 @@ def test_a_mistake_is_named_with_its_place(line: str, column: int, message: str)
     assert (error.line, error.column) == (3, column)
     assert str(error).startswith(f"crontab line 3, column {column}: ")
     assert message in str(error)
-    assert error.excerpt.split("\n") == [line, " " * (column - 1) + "^"]
+    assert error.excerpt.split("\n") == [line[:EXCERPT], " " * (column - 1) + "^"]
 
 
 def test_the_caret_stands_under_the_mistake_behind_tabs() -> None:
@@ -193,6 +194,14 @@ def test_an_identifier_given_twice_is_an_error_at_the_second() -> None:
         parse_crontab("* * * * * a\n1 * * * * a")
     with pytest.raises(CrontabError, match=r"line 2, column 20: .*with \?id= in a crontab"):
         parse_crontab("* * * * * a\n1 * * * * b ?max=1&id=a")
+
+
+def test_the_excerpt_of_a_long_line_shows_the_mistake_and_no_more() -> None:
+    with pytest.raises(CrontabError) as caught:
+        parse_crontab(f"* * * * * t {{a: '{'x' * 100_000}'}} wrong")
+    line, caret = caught.value.excerpt.split("\n")
+    assert len(line) <= EXCERPT
+    assert line[len(caret) - 1] == "g"
 
 
 def test_an_item_is_checked_and_written_out() -> None:

@@ -175,3 +175,10 @@ def test_the_same_pass_twice_asks_for_the_same() -> None:
     observed = seen(workers(1), queue(40), DONE)
 
     assert plan(pool(), observed, NOW) == plan(pool(memory=IDLE_LONG), observed, NOW)
+
+
+@pytest.mark.parametrize("reason", ["SchemaForeign", "SchemaTooNew"])
+def test_tables_that_a_migration_cannot_help_are_not_migrated(reason: str) -> None:
+    foreign = Problem(reason=reason, message="not ours")
+
+    assert plan(pool(), seen(None, None, schema_problem=foreign), NOW).actions == ()

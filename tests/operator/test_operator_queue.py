@@ -218,6 +218,20 @@ async def test_borrowing_from_a_database_that_is_away_says_so() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize("option", ["connect_timeout=10", "bogus=1", "client_encoding=none"])
+async def test_an_option_that_the_server_refuses_is_said_and_nobody_waits_for_ever(
+    database_url: str, option: str
+) -> None:
+    refused = Watch(f"{database_url}?{option}")
+
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ConfigurationError, match="check the options after the"):
+            async with refused.watcher.borrowed():
+                raise AssertionError("nothing can be lent")
+
+    await refused.end()
+
+
 def test_attempts_to_connect_become_rarer_up_to_half_a_minute() -> None:
     delays = [reconnect_delay(failures) for failures in range(1, 12)]
 

@@ -250,3 +250,12 @@ def test_a_pool_that_wakes_from_zero_stays_ready_and_a_new_one_is_not_yet() -> N
         return found.status, found.reason
 
     assert (ready(first), ready(again)) == (("False", "Starting"), ("True", "Ready"))
+
+
+def test_what_somebody_has_to_mend_comes_before_what_waits_for_it() -> None:
+    wrong = CronState(problem=Problem(reason="ParseError", message="crontab line 3, column 1: no"))
+    status = told(pool(), seen(None, queue(), cron=wrong))
+
+    found = status.condition("Ready")
+    assert found is not None
+    assert (found.status, found.reason) == ("False", "ParseError")

@@ -121,3 +121,18 @@ def test_the_delay_grows_and_is_bounded() -> None:
     assert delays == sorted(delays)
     assert 0.1 < delays[0] < 0.2
     assert delays[-1] == LONGEST_DELAY
+
+
+async def test_a_connection_that_breaks_while_it_is_given_back_is_no_trouble(
+    pool: Pool, database_url: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    admin = await asyncpg.connect(database_url)
+    for _ in range(20):
+        async with listening(pool):
+            await admin.fetch(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where query like 'LISTEN%' and datname = current_database()"
+            )
+    await admin.close()
+    assert not recwarn.list
+    assert pool.get_idle_size() == pool.get_size()

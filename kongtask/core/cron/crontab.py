@@ -17,11 +17,14 @@ import json5
 from kongtask.core.cron.cron_options import LineOptions, parse_options
 from kongtask.core.cron.fields import FIELDS, CrontabFault, clipped, expand
 from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
-from kongtask.core.task_spec import TaskSpec, check_job
-from kongtask.errors import ConfigurationError, InvalidJob
+from kongtask.core.task_spec import check_job, is_text
+from kongtask.errors import ConfigurationError, InvalidJob, shown
 
 MAX_CRON_IDENTIFIER = 512
 """Characters of an identifier; longer ones might not fit into the index that keeps them apart."""
+
+EXCERPT = 160
+"""Characters of a line that are shown with a caret below."""
 
 _TASK = re.compile(r"[A-Za-z_][A-Za-z0-9_:/-]*")
 _MACROS = {
@@ -39,16 +42,28 @@ _EXAMPLE = "write for example `30 4 * * 1 send_report ?fill=1d {to: 'all'}`"
 class CrontabError(ConfigurationError):
     """A recurring job is written wrongly.
 
-    `line` and `column` count from 1; for items given one by one, `line` is the item's place.
-    `excerpt` shows the text with a caret under the mistake.
+    line: where the mistake is, from 1; for items given one by one, the item's place.
+    column: where in the line, from 1.
+    excerpt: the text with a caret under the mistake.
+
+    >>> try:
+    ...     parse_crontab("0 25 * * * report")
+    ... except CrontabError as error:
+    ...     print(error.line, error.column)
+    ...     print(error.excerpt)
+    1 3
+    0 25 * * * report
+      ^
     """
 
     def __init__(self, place: str, line: int, column: int, message: str, source: str) -> None:
         super().__init__(f"{place}, column {column}: {message}")
         self.line = line
         self.column = column
-        blank = re.sub(r"[^\t]", " ", source[: column - 1])
-        self.excerpt = f"{source}\n{blank}^"
+        begin = max(0, column - 1 - EXCERPT // 2)
+        shown = source[begin : begin + EXCERPT]
+        blank = re.sub(r"[^\t]", " ", shown[: column - 1 - begin])
+        self.excerpt = f"{shown}\n{blank}^"
 
 
 def parse_crontab(text: str) -> tuple[ParsedCronItem, ...]:
@@ -61,6 +76,8 @@ def parse_crontab(text: str) -> tuple[ParsedCronItem, ...]:
     kongtask.core.cron.crontab.CrontabError: crontab line 1, column 1: minute 61 is out of range \
 0-59: write a number from 0 to 59
     """
+    if not isinstance(text, str):
+        raise CrontabError("crontab", 1, 1, f"it must be text, got {shown(text)}", "")
     items: dict[str, ParsedCronItem] = {}
     for number, line in enumerate(re.split(r"\r?\n", text.removeprefix("\ufeff")), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -85,8 +102,11 @@ def parse_cron_items(items: Iterable[CronItem]) -> tuple[ParsedCronItem, ...]:
         try:
             one = _parse_item(item, parsed)
         except CrontabFault as fault:
-            place, column = f"cron item {number} ({clipped(item.task)})", fault.offset + 1
-            raise CrontabError(place, number, column, str(fault), str(item.match)) from fault
+            name = shown(getattr(item, "task", item))
+            place, column = f"cron item {number} ({name})", fault.offset + 1
+            written = getattr(item, "match", "")
+            source = written if isinstance(written, str) else shown(written)
+            raise CrontabError(place, number, column, str(fault), source) from fault
         parsed[one.identifier] = one
     return tuple(parsed.values())
 
@@ -109,8 +129,12 @@ def _parse_line(line: str, before: Mapping[str, ParsedCronItem]) -> ParsedCronIt
 
 
 def _parse_item(item: CronItem, before: Mapping[str, ParsedCronItem]) -> ParsedCronItem:
+    if not isinstance(item, CronItem) or not isinstance(item.options, CronItemOptions):
+        raise CrontabFault(0, "it must be a CronItem with CronItemOptions: make one of it")
     if not isinstance(item.match, str):
-        raise CrontabFault(0, f"match must be text of five fields, got {item.match!r}: {_EXAMPLE}")
+        raise CrontabFault(
+            0, f"match must be text of five fields, got {shown(item.match)}: {_EXAMPLE}"
+        )
     words = list(re.finditer(r"\S+", item.match))
     if len(words) != len(FIELDS):
         raise CrontabFault(
@@ -217,14 +241,14 @@ def _plain_json(payload: dict[str, Any], offset: int) -> dict[str, Any]:
 def _check_item(item: ParsedCronItem, before: Mapping[str, ParsedCronItem], offset: int) -> None:
     options = item.options
     try:
-        check_job(item.task, _spec(options))
+        check_job(item.task, item.job[2])
     except InvalidJob as error:
         raise CrontabFault(offset, f"{error}: correct the option") from error
     _check_identifier(item.identifier, offset)
     if not isinstance(options.backfill_period, timedelta) or options.backfill_period < timedelta(0):
         raise CrontabFault(
             offset, f"backfill_period must be a timedelta of 0 or more, "
-            f"got {options.backfill_period!r}: use timedelta(0) for none",
+            f"got {shown(options.backfill_period)}: use timedelta(0) for none",
         )  # fmt: skip
     if item.identifier in before:
         raise CrontabFault(
@@ -236,18 +260,8 @@ def _check_item(item: ParsedCronItem, before: Mapping[str, ParsedCronItem], offs
 
 def _check_identifier(identifier: str, offset: int) -> None:
     fits = isinstance(identifier, str) and 1 <= len(identifier) <= MAX_CRON_IDENTIFIER
-    if not fits or "\0" in identifier:
+    if not fits or not is_text(identifier):
         raise CrontabFault(
-            offset, f"identifier must have 1 to {MAX_CRON_IDENTIFIER} characters and no NUL, "
-            f"got {clipped(str(identifier))}: choose another",
+            offset, f"identifier must have 1 to {MAX_CRON_IDENTIFIER} characters, no NUL and no "
+            f"lone surrogates, got {shown(identifier)}: choose another",
         )  # fmt: skip
-
-
-def _spec(options: CronItemOptions) -> TaskSpec:
-    return TaskSpec(
-        queue_name=options.queue_name,
-        priority=options.priority,
-        max_attempts=options.max_attempts,
-        job_key=options.job_key,
-        job_key_mode=options.job_key_mode,
-    )

@@ -10,19 +10,25 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from kongtask.core.task_spec import JobKeyMode
+from kongtask.core.task_spec import JobKeyMode, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronItemOptions:
     """How the jobs of a recurring item are run, and how far back missed ones are made up for.
 
-    backfill_period: after a pause, firings no older than this are added late; default none.
+    They are checked by `parse_cron_items`: `CrontabError`.
+
+    backfill_period: after a pause, firings no older than this are added late; a timedelta of 0 or
+        more, default 0 for none.
     queue_name: jobs of one queue run one after the other; at most 128 characters.
     priority: lower runs first; default 0, from -32768 to 32767.
-    max_attempts: how often a job may run before it is failed for good; default 25, at least 1.
+    max_attempts: how often a job may run before it is failed for good; default 25, to 32767.
     job_key: firings replace a job with this key that still waits; 1 to 512 characters.
     job_key_mode: "replace" (default), "preserve_run_at" or "unsafe_dedupe".
+
+    >>> CronItemOptions(backfill_period=timedelta(hours=12)).max_attempts is None
+    True
     """
 
     backfill_period: timedelta = timedelta(0)
@@ -37,10 +43,15 @@ class CronItemOptions:
 class CronItem:
     """A recurring job: its task and the times at which it is added, in UTC.
 
+    It is checked by `parse_cron_items`: `CrontabError`. The grammar is Graphile Worker's.
+
+    task: the task's name, 1 to 128 characters.
     match: minute, hour, day of month, month and day of week, as in a crontab.
     pattern: another name for match; when both are given, match wins.
-    identifier: under which its firings are remembered; default the task's name.
-    payload: a JSON object; `_cron` is added to it at each firing.
+    identifier: under which its firings are remembered, 1 to 512 characters; default the task's
+        name.
+    payload: a JSON object, default empty; `_cron` is added to it at each firing.
+    options: how its jobs are run, and how far back missed ones are made up for.
 
     >>> CronItem(task="report", pattern="0 4 * * *").match
     '0 4 * * *'
@@ -63,7 +74,24 @@ class CronItem:
 class ParsedCronItem:
     """A recurring job that passed every check, its five time fields written out as numbers.
 
-    Each field is sorted and without repeats; `dows` counts from Sunday = 0.
+    Times are in UTC. Each of the five is sorted and without repeats.
+
+    task: the task's name.
+    identifier: under which its firings are remembered; unique in a crontab.
+    minutes: 0 to 59.
+    hours: 0 to 23.
+    dates: days of the month, 1 to 31.
+    months: 1 to 12.
+    dows: days of the week, Sunday = 0 to Saturday = 6.
+    payload: what each job gets, `_cron` apart.
+    options: how its jobs are run, and how far back missed ones are made up for.
+
+    >>> from kongtask import parse_crontab
+    >>> item = parse_crontab("30 4 * * 1 report ?max=3 {to: 'all'}")[0]
+    >>> item.minutes, item.hours, item.dows
+    ((30,), (4,), (1,))
+    >>> item.job[:2], item.job[2].max_attempts
+    (('report', {'to': 'all'}), 3)
     """
 
     task: str
@@ -75,3 +103,16 @@ class ParsedCronItem:
     dows: tuple[int, ...]
     payload: Mapping[str, Any] = field(default_factory=dict, hash=False)
     options: CronItemOptions = field(default_factory=CronItemOptions)
+
+    @property
+    def job(self) -> tuple[str, Mapping[str, Any], TaskSpec]:
+        """What is added at each firing, as `add_jobs` takes it; `run_at` and `_cron` come then."""
+        options = self.options
+        spec = TaskSpec(
+            queue_name=options.queue_name,
+            priority=options.priority,
+            max_attempts=options.max_attempts,
+            job_key=options.job_key,
+            job_key_mode=options.job_key_mode,
+        )
+        return self.task, self.payload, spec
