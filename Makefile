@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEBIAN_POSTGRES ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test test-debian demo e2e image schema lock clean
+.PHONY: help setup check format test test-debian test-long demo e2e image schema api lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ image: ## the container images kongtask-operator:dev and kongtask-worker:dev
 
 schema: setup ## write sql/schema.sql anew after a migration was added
 	$(BIN)/python tests/schema_catalog.py
+
+api: setup ## write docs/api.md anew after a docstring changed
+	$(BIN)/python tests/api/api_page.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --group test --group build --group lint \
