@@ -115,6 +115,8 @@ def _log_options(command: _Command) -> _Command:
     help="File of recurring jobs to add while running.",
 )
 @click.option("--poll-interval", type=int, help="Milliseconds between looks. [default: 2000]")
+@click.option("--listen/--no-listen", default=True, help="Be told of new jobs, or only poll.")
+@click.option("--job-timeout", type=int, help="Seconds a run may take at most. [default: no limit]")
 @click.option("--drain-timeout", type=int, help="Seconds running jobs may take after a stop.")
 @click.option("--health-port", type=int, help="Serve /livez, /readyz and /metrics on this port.")
 @click.option("--migrate/--no-migrate", default=True, help="Migrate the schema first, or do not.")
@@ -211,6 +213,8 @@ def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> W
         schema=settings.database.schema,
         poll_interval=settings.poll_interval,
         drain_timeout=settings.drain_timeout,
+        job_timeout=settings.job_timeout,
+        listen=settings.listen,
         worker_name=settings.name,
         cron_items=crontab,
         events=EventBus(),

@@ -35,6 +35,8 @@ class WorkerSettings:
     name: how the process is called in locks and logs. drain_timeout: how long running jobs may
     take after a stop; None is as long as they need. health_port: where /livez, /readyz and
     /metrics are served, None for nowhere. poll_interval: how often to look without being told.
+    job_timeout: how long a run may take at most, None for as long as it needs. listen: whether to
+    be told of new jobs.
     """
 
     database: DatabaseSettings
@@ -44,6 +46,8 @@ class WorkerSettings:
     drain_timeout: timedelta | None = None
     health_port: int | None = None
     poll_interval: timedelta = timedelta(seconds=2)
+    job_timeout: timedelta | None = None
+    listen: bool = True
     crontab: Path | None = None
     once: bool = False
     migrate: bool = True
@@ -78,6 +82,7 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
     read = _Reader(environment, flags)
     tasks = flags.get("tasks") or _listed(environment.get("KONGTASK_TASKS", ""))
     drain = read.number("drain_timeout", "KONGTASK_DRAIN_TIMEOUT", 0, 7 * 86_400, None)
+    limit = read.number("job_timeout", "KONGTASK_JOB_TIMEOUT", 1, 7 * 86_400, None)
     return WorkerSettings(
         database=database_settings(environment, flags),
         concurrency=read.number("jobs", "KONGTASK_CONCURRENCY", 1, 10_000, 1) or 1,
@@ -89,6 +94,8 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
             milliseconds=read.number("poll_interval", "KONGTASK_POLL_INTERVAL", 1, 3_600_000, 2000)
             or 2000
         ),
+        job_timeout=None if limit is None else timedelta(seconds=limit),
+        listen=flags.get("listen", True),
         crontab=flags.get("crontab"),
         once=bool(flags.get("once")),
         migrate=flags.get("migrate", True),

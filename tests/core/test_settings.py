@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "KONGTASK_DRAIN_TIMEOUT": "0",
     "KONGTASK_HEALTH_PORT": "8080",
     "KONGTASK_POLL_INTERVAL": "250",
+    "KONGTASK_JOB_TIMEOUT": "30",
 }
 
 
@@ -38,17 +39,20 @@ def test_the_environment_is_read() -> None:
     assert (found.concurrency, found.tasks, found.name) == (7, ("a", "b/c.py"), "pod-1")
     assert (found.drain_timeout, found.health_port) == (timedelta(0), 8080)
     assert (found.database.schema, found.poll_interval) == ("jobs", timedelta(seconds=0.25))
+    assert (found.job_timeout, found.listen) == (timedelta(seconds=30), True)
 
 
 def test_flags_win() -> None:
     flags = {
         "connection": "postgres://other/db", "schema": "s", "jobs": 3, "tasks": ("x",),
         "drain_timeout": 5, "health_port": 0, "poll_interval": 10, "once": True, "migrate": False,
+        "job_timeout": 9, "listen": False,
     }  # fmt: skip
     found = worker_settings(ENVIRONMENT, flags)
     assert (found.database.url, found.database.schema) == ("postgres://other/db", "s")
     assert (found.concurrency, found.tasks, found.once, found.migrate) == (3, ("x",), True, False)
     assert (found.drain_timeout, found.health_port) == (timedelta(seconds=5), 0)
+    assert (found.job_timeout, found.listen) == (timedelta(seconds=9), False)
 
 
 def test_the_schema_of_graphile_worker_is_taken_over() -> None:
