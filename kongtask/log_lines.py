@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import Literal
 
-from kongtask.core.redaction import Redaction
+from kongtask.core.redaction import without_passwords
 
 LogFormat = Literal["text", "json"]
 
@@ -21,7 +21,7 @@ class TextLines(logging.Formatter):
         level = "" if record.levelno == logging.INFO else f"{record.levelname} "
         line = f"{clock} {level}{record.getMessage()}"
         if record.exc_info and record.exc_info[0] is not None:
-            line += "\n" + Redaction().text(self.formatException(record.exc_info))
+            line += "\n" + without_passwords(self.formatException(record.exc_info))
         return line
 
 
@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
             **getattr(record, "meta", {}),
         }
         if record.exc_info and record.exc_info[0] is not None:
-            facts["traceback"] = Redaction().text(self.formatException(record.exc_info))
+            facts["traceback"] = without_passwords(self.formatException(record.exc_info))
         return json.dumps(facts, default=str)
 
 

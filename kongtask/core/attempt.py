@@ -13,7 +13,7 @@ from typing import Literal
 
 from kongtask.core.control import FailJob, JobCancelled, RetryJob, SnoozeJob, When
 from kongtask.core.job import Job
-from kongtask.core.redaction import Redaction
+from kongtask.core.redaction import without_passwords
 
 OutcomeKind = Literal["success", "retry", "failed", "snoozed", "released"]
 
@@ -58,7 +58,7 @@ def failure(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a run that raised."""
     if isinstance(error, SnoozeJob):
         return Outcome(kind="snoozed", message=str(error), when=error.when)
-    message = Redaction().text(error_text(error))
+    message = without_passwords(error_text(error))
     if job.is_last_attempt or isinstance(error, FailJob | JobCancelled):
         return Outcome(kind="failed", error=error, message=message)
     if isinstance(error, RetryJob):

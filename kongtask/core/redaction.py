@@ -42,8 +42,7 @@ class Redaction:
         text = shortened(text, 8 * TEXT_LIMIT)
         if self._known is not None:
             text = self._known.sub("***", text)
-        text = _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
-        return shortened(text, TEXT_LIMIT)
+        return shortened(without_passwords(text), TEXT_LIMIT)
 
     def message(self, error: BaseException) -> str:
         """Return what the exception says, else its class."""
@@ -57,6 +56,15 @@ class Redaction:
         """Return the exception's traceback, its innermost frames."""
         frames = traceback.format_exception(type(error), error, error.__traceback__, limit=-FRAMES)
         return self.text("".join(frames))
+
+
+def without_passwords(text: str) -> str:
+    """Return the text with passwords of URLs and settings hidden.
+
+    >>> without_passwords("postgres://me:hunter2@db/shop password=x")
+    'postgres://me:***@db/shop password=***'
+    """
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def class_name(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
 
-from kongtask.core.redaction import Redaction
+from kongtask.core.redaction import without_passwords
 from kongtask.core.task_spec import MAX_IDENTIFIER, is_text
 from kongtask.errors import ConfigurationError, shown
 
@@ -137,7 +137,9 @@ def load_tasks(places: Sequence[str]) -> dict[str, TaskHandler]:
     found: dict[str, TaskHandler] = {}
     for place in places:
         if not place.strip():
-            raise ConfigurationError("a place of tasks is empty: name a module, a file or a folder")
+            raise ConfigurationError(
+                f"tasks {place!r} is a place without a name: name a module, a file or a folder"
+            )
         here = [each for module in _modules(place) for each in tasks_in(vars(module)).items()]
         if not here:
             raise ConfigurationError(
@@ -218,7 +220,7 @@ def _imported(place: str, load: Callable[[], ModuleType]) -> ModuleType:
 
 def _summary(error: BaseException) -> str:
     """Say what was raised and in which line of the user's code."""
-    said = Redaction().text(f"{type(error).__name__}: {error}")
+    said = without_passwords(f"{type(error).__name__}: {error}")
     text = said.strip(": ").replace("\n", " ")[:300]
     if isinstance(error, SyntaxError):
         return text

@@ -51,8 +51,10 @@ async def send_mail(payload: Any, helpers: Any) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-async def test_example(name: str, pool: asyncpg.Pool[Any], database_url: str) -> None:
-    logging.getLogger("kongtask").setLevel(logging.CRITICAL)
+async def test_example(
+    name: str, pool: asyncpg.Pool[Any], database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "kongtask")
     surroundings = {
         **{each: getattr(kongtask, each) for each in kongtask.__all__},
         "pool": pool, "utils": kongtask.WorkerUtils(pool), "database_url": database_url,

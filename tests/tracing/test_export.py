@@ -183,7 +183,7 @@ def test_without_the_sdk_one_line_names_the_extra() -> None:
     end = run("-", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", WITHOUT_SDK="1")
 
     assert end.log == [
-        "WARNING kongtask.telemetry OTEL_EXPORTER_OTLP_ENDPOINT is set, but the OpenTelemetry SDK "
+        "INFO kongtask.telemetry OTEL_EXPORTER_OTLP_ENDPOINT is set, but the OpenTelemetry SDK "
         "is not installed, so nothing is traced: install kongtask[otel]"
     ]
 

@@ -98,7 +98,7 @@ MISTAKES = {
     "bytes that are no text": ("m", None, "SyntaxError|UnicodeDecodeError"),
     "NUL bytes": ("m", "x = 1\0", "null bytes"),
     "no task": ("m", "x = 1\n", "holds no task: put @task"),
-    "an empty name": ("", "", "a place of tasks is empty"),
+    "an empty name": ("", "", "a place without a name"),
     "a relative name": (".m", "", "cannot be imported"),
 }  # fmt: skip
 
