@@ -227,6 +227,8 @@ def _summary(error: BaseException) -> str:
     frames = [
         each
         for each in traceback.extract_tb(error.__traceback__)
-        if not each.filename.startswith("<") and each.filename != __file__
+        if not each.filename.startswith("<")
+        and "importlib" not in each.filename
+        and each.filename != __file__
     ]
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
