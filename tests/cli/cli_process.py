@@ -190,4 +190,4 @@ def _command(
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _STREAMS = (("in", os.O_RDONLY), ("out", _APPEND), ("err", _APPEND))
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["kongtask.cli", "cli_process", "pytest"])
+_PROCESSES.set_forkserver_preload(["kongtask.cli.worker", "cli_process", "pytest"])

@@ -1,0 +1,176 @@
+"""The command that runs jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from kongtask.cli import complain
+from kongtask.cli.options import database_options, log_options
+from kongtask.clock import Clock
+from kongtask.core.cron import CrontabError, ParsedCronItem, parse_crontab
+from kongtask.errors import ConfigurationError, ShutdownTimeout
+from kongtask.log_lines import log_to_stderr
+from kongtask.logger import StandardLogger
+from kongtask.postgres.migrations import run_migrations
+from kongtask.postgres.pool import close_pool, describe, open_pool
+from kongtask.settings import WorkerSettings, worker_settings
+from kongtask.telemetry import configure_tracing
+from kongtask.worker.event_bus import EventBus
+from kongtask.worker.health import health_server
+from kongtask.worker.job_log import log_jobs
+from kongtask.worker.metrics import worker_metrics
+from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.pool import WorkerPool
+from kongtask.worker.signals import ended_by_sigterm
+from kongtask.worker.tasks import TaskHandler, load_tasks
+
+CUT_OFF = 1
+
+
+@click.command()
+@database_options
+@click.option("-j", "--jobs", type=int, help="Jobs that run at the same time. [default: 1]")
+@click.option(
+    "-t", "--tasks", multiple=True, metavar="MODULE_OR_PATH",
+    help="Module, file or folder with functions under @task; may be given more than once. "
+    "[default: tasks.py or tasks/]",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="End when no job is left that could run now.")
+@click.option(
+    "--crontab",
+    type=click.Path(path_type=Path),
+    help="File of recurring jobs to add while running.",
+)
+@click.option("--poll-interval", type=int, help="Milliseconds between looks. [default: 2000]")
+@click.option("--listen/--no-listen", default=True, help="Be told of new jobs, or only poll.")
+@click.option("--job-timeout", type=int, help="Seconds a run may take at most. [default: no limit]")
+@click.option("--drain-timeout", type=int, help="Seconds running jobs may take after a stop.")
+@click.option("--health-port", type=int, help="Serve /livez, /readyz and /metrics on this port.")
+@click.option("--migrate/--no-migrate", default=True, help="Migrate the schema first, or do not.")
+@log_options
+def worker(log_level: str, log_format: Any, **flags: Any) -> None:
+    """Run jobs until stopped. SIGTERM or ctrl-C drains: running jobs finish first."""
+    log_to_stderr(log_format, log_level)
+    try:
+        with ended_by_sigterm():
+            _start_worker(flags)
+    except KeyboardInterrupt:
+        click.echo("kongtask: stopped", err=True)
+
+
+def _start_worker(flags: Mapping[str, Any]) -> None:
+    settings = worker_settings(os.environ, flags)
+    sys.path.insert(0, os.getcwd())
+    tasks = load_tasks(settings.tasks or _default_tasks())
+    crontab = _read_crontab(settings.crontab)
+    _warn_of_unknown(crontab, tasks)
+    flush = configure_tracing(os.environ)
+    try:
+        asyncio.run(_work(settings, tasks, crontab, flush))
+    finally:
+        flush()
+
+
+def _default_tasks() -> tuple[str, ...]:
+    for place in ("tasks.py", "tasks"):
+        if Path(place).exists():
+            return (place,)
+    raise ConfigurationError(
+        "no tasks: give -t MODULE_OR_PATH or set KONGTASK_TASKS, or run where tasks.py lies"
+    )
+
+
+def _read_crontab(path: Path | None) -> tuple[ParsedCronItem, ...]:
+    if path is None:
+        return ()
+    try:
+        return parse_crontab(path.read_text(encoding="utf-8"))
+    except CrontabError as error:
+        error.args = (f"{path}: {error}",)
+        raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"crontab {path} cannot be read ({error.strerror}): correct the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"crontab {path} is not UTF-8 text: save it as UTF-8") from error
+
+
+def _warn_of_unknown(crontab: tuple[ParsedCronItem, ...], tasks: Mapping[str, Any]) -> None:
+    """Say which recurring jobs this worker adds and cannot run; others may run them."""
+    for name in sorted({item.task for item in crontab} - tasks.keys()):
+        StandardLogger().warn(
+            f"the crontab adds jobs of task {name!r}, which this worker does not know: correct "
+            "the line, or add the task to what -t names",
+            {"task": name},
+        )
+
+
+async def _work(
+    settings: WorkerSettings,
+    tasks: Mapping[str, TaskHandler],
+    crontab: tuple[ParsedCronItem, ...],
+    flush: Callable[[], None],
+) -> None:
+    pool = await open_pool(settings.database.url)
+    try:
+        if settings.migrate:
+            await run_migrations(pool, settings.database.schema)
+        options = _options(settings, crontab)
+        workers = WorkerPool(tasks, pool, options, once=settings.once, dsn=settings.database.url)
+        await _run(workers, settings, options, sorted(tasks))
+    except ShutdownTimeout as error:
+        await asyncio.to_thread(flush)
+        _leave(error)
+    finally:
+        await close_pool(pool)
+
+
+def _leave(error: ShutdownTimeout) -> NoReturn:
+    """End although a handler does not: one may sit in a thread, or swallow its cancellation."""
+    complain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(CUT_OFF)
+
+
+def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> WorkerPoolOptions:
+    options = WorkerPoolOptions(
+        concurrency=settings.concurrency,
+        schema=settings.database.schema,
+        poll_interval=settings.poll_interval,
+        drain_timeout=settings.drain_timeout,
+        job_timeout=settings.job_timeout,
+        listen=settings.listen,
+        worker_name=settings.name,
+        cron_items=crontab,
+        events=EventBus(),
+        clock=Clock(),
+    )
+    log_jobs(options.events, options.logger)
+    return options
+
+
+async def _run(
+    workers: WorkerPool, settings: WorkerSettings, options: WorkerPoolOptions, names: list[str]
+) -> None:
+    with ExitStack() as stack:
+        if settings.health_port is not None:
+            registry = worker_metrics(options.events, workers, options.concurrency)
+            server = health_server(workers, registry, settings.health_port, options.clock)
+            port = stack.enter_context(server)
+            options.logger.info(f"health on port {port}: /livez /readyz /metrics")
+        await workers.start()
+        options.logger.info(
+            f"working on {describe(settings.database.url)}, schema {options.schema}, "
+            f"{options.concurrency} at a time: {', '.join(names)}"
+        )
+        await workers.wait()
