@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEBIAN_POSTGRES ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test test-debian test-long demo e2e image schema api lock clean
+.PHONY: help setup check format test test-debian test-long test-faults bench demo e2e image schema api lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-debian: setup ## what touches the database, on Debian's PostgreSQL (apt-get
 
 test-long: setup ## what takes longer: the soak beside Node, the thorough model and fuzz runs
 	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/long tests/model tests/api
+
+test-faults: setup ## every fault in full: processes killed, PostgreSQL restarted, networks cut
+	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/faults tests/worker/test_pool_deaths.py
 
 demo: setup ## a pool of workers running jobs on this machine, on an embedded PostgreSQL
 	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add resize '{"image": "cat.png"}' --add flaky '{}'

@@ -212,9 +212,10 @@ class ClusterUnavailable(KongTaskError):
 
 
 class ShutdownTimeout(KongTaskError):
-    """Jobs were still running when patience ended; they were cut off and given back.
+    """Jobs were still running when patience ended, or a second signal came; they were cut off.
 
     jobs: those that were cut off, each a `Job`; another worker runs them anew.
+    signal: the name of the signal that cut them off, such as "SIGTERM"; None when time did.
 
     Example::
 
@@ -233,14 +234,17 @@ class ShutdownTimeout(KongTaskError):
             assert [each.id for each in error.jobs] == [job.id]
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], signal: str | None = None, became: str = "given back"
+    ) -> None:
         names = ", ".join(f"{job.task_identifier} (job {job.id})" for job in jobs[:10])
         more = f" and {len(jobs) - 10} more" if len(jobs) > 10 else ""
-        super().__init__(
-            f"{len(jobs)} jobs were cut off and given back: {names}{more}; "
-            "give them more time with a longer drain timeout"
-        )
+        why = "give them more time with a longer drain timeout"
+        if signal is not None:
+            why = f"a second {signal} came"
+        super().__init__(f"{len(jobs)} jobs were cut off and {became}: {names}{more}; {why}")
         self.jobs = tuple(jobs)
+        self.signal = signal
 
 
 def shown(value: object) -> str:

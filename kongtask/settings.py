@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kongtask.errors import ConfigurationError
 
@@ -36,7 +36,9 @@ class WorkerSettings:
     take after a stop; None is as long as they need. health_port: where /livez, /readyz and
     /metrics are served, None for nowhere. poll_interval: how often to look without being told.
     job_timeout: how long a run may take at most, None for as long as it needs. listen: whether to
-    be told of new jobs.
+    be told of new jobs. drain_action: what becomes of jobs that are cut off. recovery_timeout:
+    within which others free the jobs of this process when it died. attempts_count: whether the
+    attempts count that died with it.
     """
 
     database: DatabaseSettings
@@ -48,6 +50,9 @@ class WorkerSettings:
     poll_interval: timedelta = timedelta(seconds=2)
     job_timeout: timedelta | None = None
     listen: bool = True
+    drain_action: Literal["release", "fail"] = "release"
+    recovery_timeout: timedelta = timedelta(seconds=10)
+    attempts_count: bool = True
     crontab: Path | None = None
     once: bool = False
     migrate: bool = True
@@ -96,6 +101,12 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
         ),
         job_timeout=None if limit is None else timedelta(seconds=limit),
         listen=flags.get("listen", True),
+        drain_action=flags.get("drain_action") or "release",
+        recovery_timeout=timedelta(
+            seconds=read.number("recovery_timeout", "KONGTASK_RECOVERY_TIMEOUT", 1, 86_400, 10)
+            or 10
+        ),
+        attempts_count=flags.get("attempts_count", True),
         crontab=flags.get("crontab"),
         once=bool(flags.get("once")),
         migrate=flags.get("migrate", True),

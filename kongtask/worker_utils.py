@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from kongtask.core.cron import KnownCrontab, ParsedCronItem
 from kongtask.core.job import Job
 from kongtask.core.task_spec import JobKeyMode, TaskSpec
 from kongtask.postgres.administration import JobAdministration, JobState, RescheduleSpec
 from kongtask.postgres.cleanup import DEFAULT_CLEANUP, CleanupTask, cleanup
+from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue, NewJob
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import close_pool, open_pool
@@ -53,6 +55,7 @@ class WorkerUtils:
         self._owned = False
         self._queue = JobQueue(pool, schema, Tracing(dsn))
         self._administration = JobAdministration(pool, schema)
+        self._crontabs = CrontabStore(pool, schema)
 
     @classmethod
     async def connect(cls, connection_string: str, schema: str = DEFAULT_SCHEMA) -> Self:
@@ -238,6 +241,61 @@ class WorkerUtils:
             assert await utils.known_tasks() == ["send_email"]
         """
         return await self._administration.known_tasks()
+
+    async def known_crontabs(self) -> dict[str, KnownCrontab]:
+        """Return what is known of recurring jobs, by identifier: since when, last fired, paused.
+
+        Example::
+
+            await utils.pool.execute(
+                "insert into graphile_worker._private_known_crontabs values ('report', now())"
+            )
+            assert (await utils.known_crontabs())["report"].last_execution is None
+        """
+        return await self._crontabs.known()
+
+    async def pause_cron(self, identifier: str) -> bool:
+        """Pause a recurring job everywhere, also in workers of Node; return whether it ran before.
+
+        Raises `ConfigurationError` for an identifier that no scheduler ever had.
+
+        Example::
+
+            await utils.pool.execute(
+                "insert into graphile_worker._private_known_crontabs values ('report', now())"
+            )
+            assert await utils.pause_cron("report")
+            assert (await utils.known_crontabs())["report"].paused
+        """
+        return await self._crontabs.pause(identifier)
+
+    async def resume_cron(self, identifier: str) -> bool:
+        """Let a paused recurring job go on from now; return whether it was paused.
+
+        What it missed is not made up for. Raises `ConfigurationError` for an identifier that no
+        scheduler ever had.
+
+        Example::
+
+            await utils.pool.execute(
+                "insert into graphile_worker._private_known_crontabs values ('report', now())"
+            )
+            await utils.pause_cron("report")
+            assert await utils.resume_cron("report")
+            assert not await utils.resume_cron("report")
+        """
+        return await self._crontabs.resume(identifier)
+
+    async def run_cron_item(self, item: ParsedCronItem) -> Job:
+        """Add a recurring job's job at once and return it; when it fires next stays as it is.
+
+        Example::
+
+            (item,) = parse_crontab("@daily report {to: 'all'}")
+            job = await utils.run_cron_item(item)
+            assert job.payload["to"] == "all" and job.payload["_cron"]["backfilled"] is False
+        """
+        return await self._crontabs.run_now(item)
 
     async def release(self) -> None:
         """Close the connections that `connect` opened. Twice is fine.

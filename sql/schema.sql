@@ -1,6 +1,27 @@
 -- The schema as the migrations leave it, written by `python tests/schema_catalog.py`.
 -- To be read, not to be run: a test compares it with what PostgreSQL says.
 
+create type graphile_worker._kongtask_added as (
+    id bigint,
+    task_identifier text,
+    queue_name text,
+    payload json,
+    priority smallint,
+    run_at timestamp with time zone,
+    attempts smallint,
+    max_attempts smallint,
+    last_error text,
+    created_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    key text,
+    revision integer,
+    locked_at timestamp with time zone,
+    locked_by text,
+    flags jsonb,
+    traceparent text,
+    tracestate text
+);
+
 create table graphile_worker._kongtask_migrations (
     id integer not null,
     ts timestamp with time zone not null default now(),
@@ -14,6 +35,8 @@ create table graphile_worker._kongtask_pools (
     tasks text[],
     started_at timestamp with time zone not null default now(),
     heartbeat_at timestamp with time zone not null default now(),
+    recovery_timeout interval not null default '00:00:10'::interval,
+    attempts_count boolean not null default true,
     constraint _kongtask_pools_pkey PRIMARY KEY (pool_id)
 );
 alter table graphile_worker._kongtask_pools enable row level security;
@@ -28,6 +51,7 @@ create table graphile_worker._private_job_queues (
     constraint job_queues_queue_name_check CHECK ((length(queue_name) <= 128)),
     constraint job_queues_queue_name_key UNIQUE (queue_name)
 );
+alter table graphile_worker._private_job_queues set (fillfactor=90, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 alter table graphile_worker._private_job_queues enable row level security;
 
 create table graphile_worker._private_jobs (
@@ -55,6 +79,7 @@ create table graphile_worker._private_jobs (
     constraint jobs_max_attempts_check CHECK ((max_attempts >= 1)),
     constraint jobs_pkey1 PRIMARY KEY (id)
 );
+alter table graphile_worker._private_jobs set (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.02, autovacuum_analyze_threshold=1000);
 alter table graphile_worker._private_jobs enable row level security;
 CREATE INDEX _kongtask_jobs_locked_index ON graphile_worker._private_jobs USING btree (locked_by) WHERE (locked_at IS NOT NULL);
 CREATE INDEX jobs_main_index ON graphile_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);
@@ -116,6 +141,122 @@ create table graphile_worker.migrations (
 );
 
 CREATE TRIGGER _kongtask_take_context BEFORE UPDATE OF task_id ON graphile_worker._private_jobs FOR EACH ROW EXECUTE FUNCTION graphile_worker._kongtask_take_context();
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text)
+ RETURNS graphile_worker._kongtask_added
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    added "graphile_worker"._private_jobs;
+begin
+    added := "graphile_worker".add_job(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
+    return (
+        added.id, identifier, queue_name, coalesce(payload, '{}'::json), added.priority,
+        added.run_at, added.attempts, added.max_attempts, null, added.created_at,
+        added.updated_at, added.key, added.revision, null, null,
+        (select jsonb_object_agg(flag, true) from unnest(flags) as flag),
+        nullif(current_setting('kongtask.traceparent', true), ''),
+        nullif(current_setting('kongtask.tracestate', true), '')
+    )::"graphile_worker"._kongtask_added;
+exception
+    when data_exception then
+        raise exception using errcode = sqlstate, message = sqlerrm;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_jobs(specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false)
+ RETURNS SETOF graphile_worker._kongtask_added
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    added "graphile_worker"._private_jobs[];
+begin
+    -- Two statements: the second sees the tasks and queues that the first one made.
+    added := array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
+    return query
+    select
+        jobs.id, tasks.identifier, queues.queue_name,
+        case when jobs.key is null then jobs.payload else coalesce(keyed.payload, '{}'::json) end,
+        jobs.priority, jobs.run_at, jobs.attempts, jobs.max_attempts, null::text, jobs.created_at,
+        jobs.updated_at, jobs.key, jobs.revision, null::timestamptz, null::text, jobs.flags,
+        jobs.traceparent, jobs.tracestate
+    from unnest(added) as jobs
+    join "graphile_worker"._private_tasks as tasks on tasks.id = jobs.task_id
+    left join "graphile_worker"._private_job_queues as queues on queues.id = jobs.job_queue_id
+    left join unnest(specs) as keyed on keyed.job_key = jobs.key;
+exception
+    when data_exception then
+        raise exception using errcode = sqlstate, message = sqlerrm;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_may_insert()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select has_table_privilege(types.typrelid, 'insert')
+    from pg_catalog.pg_type as types
+    where types.oid = pg_typeof(null::"graphile_worker"._private_jobs)::oid
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_route_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text)
+ RETURNS graphile_worker._kongtask_added
+ LANGUAGE plpgsql
+AS $function$
+declare
+    added "graphile_worker"._private_jobs;
+begin
+    if not "graphile_worker"._kongtask_may_insert() then
+        return "graphile_worker"._kongtask_add_job(
+            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+            job_key_mode
+        );
+    end if;
+    added := "graphile_worker".add_job(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
+    return (
+        added.id, identifier, queue_name, added.payload, added.priority, added.run_at,
+        added.attempts, added.max_attempts, added.last_error, added.created_at, added.updated_at,
+        added.key, added.revision, added.locked_at, added.locked_by, added.flags,
+        added.traceparent, added.tracestate
+    )::"graphile_worker"._kongtask_added;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_route_jobs(specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false)
+ RETURNS SETOF graphile_worker._kongtask_added
+ LANGUAGE plpgsql
+AS $function$
+declare
+    added "graphile_worker"._private_jobs[];
+begin
+    if not "graphile_worker"._kongtask_may_insert() then
+        return query
+        select jobs.* from "graphile_worker"._kongtask_add_jobs(specs, job_key_preserve_run_at) as jobs;
+        return;
+    end if;
+    added := array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
+    return query
+    select
+        jobs.id, tasks.identifier, queues.queue_name, jobs.payload, jobs.priority, jobs.run_at,
+        jobs.attempts, jobs.max_attempts, jobs.last_error, jobs.created_at, jobs.updated_at,
+        jobs.key, jobs.revision, jobs.locked_at, jobs.locked_by, jobs.flags, jobs.traceparent,
+        jobs.tracestate
+    from unnest(added) as jobs
+    join "graphile_worker"._private_tasks as tasks on tasks.id = jobs.task_id
+    left join "graphile_worker"._private_job_queues as queues on queues.id = jobs.job_queue_id;
+end;
+$function$;
 
 CREATE OR REPLACE FUNCTION graphile_worker._kongtask_take_context()
  RETURNS trigger

@@ -72,12 +72,13 @@ order by 1
 
 TABLES = """
 select relations.relname as name,
-    format('%s%s%s%s',
+    format('%s%s%s%s%s',
         case relations.relkind when 'r' then 'table' when 'v' then 'view' when 'c' then 'type'
             else relations.relkind::text end,
         case when relations.relrowsecurity then ', row level security' else '' end,
         case when relations.relforcerowsecurity then ' forced' else '' end,
-        coalesce(', for ' || relations.relacl::text, '')
+        coalesce(', for ' || relations.relacl::text, ''),
+        coalesce(', with ' || array_to_string(relations.reloptions, ', '), '')
     ) as definition
 from pg_class as relations
 where relations.relnamespace = $1::regnamespace and relations.relkind not in ('i', 'I', 'S')
@@ -191,6 +192,8 @@ def _relation(catalog: Catalog, name: str) -> str:
     body = ",\n".join(f"    {line}" for line in lines)
     word = "type" if kind == "type" else "table"
     parts = [f"create {word} {SCHEMA}.{name}{' as' * (kind == 'type')} (\n{body}\n);"]
+    if settings := catalog["table", name].partition(", with ")[2]:
+        parts.append(f"alter table {SCHEMA}.{name} set ({settings});")
     if "row level security" in catalog["table", name]:
         parts.append(f"alter table {SCHEMA}.{name} enable row level security;")
     return "\n".join(parts + _indexes(catalog, name, set(constraints)))

@@ -30,8 +30,8 @@ def positional(
 ) -> tuple[str, tuple[object, ...]]:
     """Return the statement with `%s` for each argument, and the arguments in the order of these.
 
-    >>> positional("names_of_ids", "50% off", ([1], [2]))[1]
-    ([1], [2])
+    >>> positional("cron_register", "50% off", (["daily"], "2031-01-01"))[1]
+    ('2031-01-01', ['daily'])
     """
     text, order = _positional(name, quote_schema(schema))
     return text, tuple(arguments[number - 1] for number in order)

@@ -22,6 +22,10 @@ _COMMANDS = {
     "migrate": "kongtask.cli.migrate:migrate",
     "add": "kongtask.cli.add:add",
     "jobs": "kongtask.cli.jobs:jobs",
+    "cron": "kongtask.cli.cron:cron_commands",
+    "doctor": "kongtask.cli.doctor:doctor",
+    "unlock": "kongtask.cli.unlock:unlock",
+    "roles": "kongtask.cli.roles:roles",
     "dev": "kongtask.cli.dev:dev",
 }
 """Where each command is, in the order in which help lists them."""

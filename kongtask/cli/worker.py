@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -13,9 +14,10 @@ from typing import Any, NoReturn
 import click
 
 from kongtask.cli import complain
+from kongtask.cli.crontab_file import read_crontab
 from kongtask.cli.options import database_options, log_options
 from kongtask.clock import Clock
-from kongtask.core.cron import CrontabError, ParsedCronItem, parse_crontab
+from kongtask.core.cron import ParsedCronItem
 from kongtask.errors import ConfigurationError, ShutdownTimeout
 from kongtask.log_lines import log_to_stderr
 from kongtask.logger import StandardLogger
@@ -53,11 +55,32 @@ CUT_OFF = 1
 @click.option("--listen/--no-listen", default=True, help="Be told of new jobs, or only poll.")
 @click.option("--job-timeout", type=int, help="Seconds a run may take at most. [default: no limit]")
 @click.option("--drain-timeout", type=int, help="Seconds running jobs may take after a stop.")
+@click.option(
+    "--drain-action",
+    type=click.Choice(["release", "fail"]),
+    default="release",
+    envvar="KONGTASK_DRAIN_ACTION",
+    show_default=True,
+    help="What becomes of jobs that run on after that.",
+)
+@click.option(
+    "--recovery-timeout",
+    type=int,
+    help="Seconds within which others free its jobs should this process die. [default: 10]",
+)
+@click.option(
+    "--attempts-count/--attempts-free", default=True,
+    help="Whether the attempts count that died with the process.",
+)  # fmt: skip
 @click.option("--health-port", type=int, help="Serve /livez, /readyz and /metrics on this port.")
 @click.option("--migrate/--no-migrate", default=True, help="Migrate the schema first, or do not.")
 @log_options
 def worker(log_level: str, log_format: Any, **flags: Any) -> None:
-    """Run jobs until stopped. SIGTERM or ctrl-C drains: running jobs finish first."""
+    """Run jobs until stopped. SIGTERM or ctrl-C drains: running jobs finish first.
+
+    Exit codes: 0 drained, 1 jobs were cut off after --drain-timeout, 130 or 143 they were by a
+    second ctrl-C or SIGTERM, 2 a mistake that is named.
+    """
     log_to_stderr(log_format, log_level)
     try:
         with ended_by_sigterm():
@@ -70,7 +93,7 @@ def _start_worker(flags: Mapping[str, Any]) -> None:
     settings = worker_settings(os.environ, flags)
     sys.path.insert(0, os.getcwd())
     tasks = load_tasks(settings.tasks or _default_tasks())
-    crontab = _read_crontab(settings.crontab)
+    crontab = read_crontab(settings.crontab) if settings.crontab else ()
     _warn_of_unknown(crontab, tasks)
     flush = configure_tracing(os.environ)
     try:
@@ -86,22 +109,6 @@ def _default_tasks() -> tuple[str, ...]:
     raise ConfigurationError(
         "no tasks: give -t MODULE_OR_PATH or set KONGTASK_TASKS, or run where tasks.py lies"
     )
-
-
-def _read_crontab(path: Path | None) -> tuple[ParsedCronItem, ...]:
-    if path is None:
-        return ()
-    try:
-        return parse_crontab(path.read_text(encoding="utf-8"))
-    except CrontabError as error:
-        error.args = (f"{path}: {error}",)
-        raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"crontab {path} cannot be read ({error.strerror}): correct the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"crontab {path} is not UTF-8 text: save it as UTF-8") from error
 
 
 def _warn_of_unknown(crontab: tuple[ParsedCronItem, ...], tasks: Mapping[str, Any]) -> None:
@@ -139,7 +146,7 @@ def _leave(error: ShutdownTimeout) -> NoReturn:
     complain(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(CUT_OFF)
+    os._exit(CUT_OFF if error.signal is None else 128 + signal.Signals[error.signal])
 
 
 def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> WorkerPoolOptions:
@@ -150,6 +157,9 @@ def _options(settings: WorkerSettings, crontab: tuple[ParsedCronItem, ...]) -> W
         drain_timeout=settings.drain_timeout,
         job_timeout=settings.job_timeout,
         listen=settings.listen,
+        drain_action=settings.drain_action,
+        recovery_timeout=settings.recovery_timeout,
+        attempts_count=settings.attempts_count,
         worker_name=settings.name,
         cron_items=crontab,
         events=EventBus(),

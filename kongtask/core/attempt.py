@@ -45,6 +45,17 @@ RELEASED = Outcome(kind="released")
 CANCELLED = Outcome(kind="failed", message="cancelled before it ran")
 
 
+DrainAction = Literal["release", "fail"]
+"""What becomes of jobs that still run when patience ends."""
+
+
+def cut_off(job: Job, action: DrainAction) -> Outcome:
+    """Return the outcome of a run that was cut off: given back, or failed like any other."""
+    if action == "release":
+        return RELEASED
+    return failure(job, TimeoutError("cut off: the worker ended before the job did"))
+
+
 def retry_delay(attempts: int) -> timedelta:
     """Return how long a job waits after so many failed runs.
 

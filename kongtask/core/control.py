@@ -106,6 +106,33 @@ class JobCancelled(Exception):
     """
 
 
+class JobLost(Exception):
+    """The lock of a running job is gone: others may run the job. Nothing is written of this run.
+
+    Its process stood still for longer than its recovery time, or somebody unlocked the job.
+
+    Example::
+
+        async def slow(payload, helpers):
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                told.append(helpers.is_cancelled)
+                ended.set()
+
+        began, ended, told = asyncio.Event(), asyncio.Event(), []
+        options = WorkerPoolOptions(recovery_timeout=timedelta(seconds=1), forbidden_flags=["x"])
+        async with await run_task_list({"slow": slow}, pool, options) as workers:
+            job = await utils.add_job("slow")
+            await began.wait()
+            await utils.force_unlock_workers([workers.pool_id])
+            await utils.permanently_fail_jobs([job.id])
+            await ended.wait()
+        assert told[0]
+    """
+
+
 def checked(when: When) -> When:
     """Return the time; raises ValueError when it cannot be one."""
     if isinstance(when, timedelta):

@@ -44,8 +44,21 @@ POOL_GRACEFUL_SHUTDOWN = "pool:gracefulShutdown"
 """The pool ends when its running jobs have. Carries `PoolData` with the reason."""
 POOL_RELEASE = "pool:release"
 """The pool has ended. Carries `PoolData` with the reason."""
+POOL_GRACEFUL_SHUTDOWN_COMPLETE = "pool:gracefulShutdown:complete"
+"""Every running job ended by itself. Carries `PoolData` with the reason."""
+POOL_FORCEFUL_SHUTDOWN = "pool:forcefulShutdown"
+"""Running jobs are cut off: patience ended, or a second signal came. Carries `PoolData`."""
 STOP = "stop"
 """The pool was told to end. Carries `PoolData` with the reason."""
+
+DATABASE_LOST = "database:lost"
+"""PostgreSQL gave no answer; running jobs run on. Carries `OutageData` with the error."""
+DATABASE_BACK = "database:back"
+"""PostgreSQL answers again. Carries `OutageData` with how long it was away."""
+LOCKS_FREED = "locks:freed"
+"""The pool freed what another one had locked. Carries `FreedData`."""
+JOB_LOST = "job:lost"
+"""A running job is this pool's no longer; its handler was told to end. Carries `JobStartData`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,42 @@ class PoolErrorData:
 
     pool_id: str
     error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutageData:
+    """`database:lost` and `database:back`.
+
+    pool_id: the name under which the pool locks jobs.
+    error: what was said when the answer failed; None when it is back.
+    seconds: how long it was away; 0 when it was lost.
+
+    >>> OutageData(pool_id="pool-1", seconds=2.5).error is None
+    True
+    """
+
+    pool_id: str
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreedData:
+    """`locks:freed`: whose jobs were freed, and why.
+
+    pool_id: the pool that had locked them.
+    jobs: how many jobs were freed.
+    reason: "gone" when its session had ended, "silent" when it stood and the pool had not beaten
+        for four times its recovery time, "stale" when a worker of Graphile's had locked them
+        more than four hours ago.
+
+    >>> FreedData(pool_id="pool-1", jobs=3, reason="gone").jobs
+    3
+    """
+
+    pool_id: str
+    jobs: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

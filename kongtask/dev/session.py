@@ -61,7 +61,7 @@ async def run_session(request: Request, say: Say) -> int:
         body.cancel()
 
     try:
-        with handled_signals(first, session.cut):
+        with handled_signals(first, lambda _signal: session.cut()):
             await body
     except asyncio.CancelledError:
         if not session.asked_to_end:

@@ -6,12 +6,13 @@ stands in the database, so that another operator may go on where this one stoppe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from kongtask.core.cron import (
     RESTART_GRACE,
     CrontabError,
+    KnownCrontab,
     ParsedCronItem,
     Tick,
     backfill_ticks,
@@ -25,6 +26,9 @@ from kongtask.postgres.queue_watcher import Session, single_connection_pool
 
 TICKS_PER_PASS = 100
 """How many minutes are made up for in one pass, so that scaling does not wait for a long past."""
+
+CLOSE = timedelta(seconds=2)
+"""Within this two clocks count as showing the same."""
 
 Items = tuple[ParsedCronItem, ...]
 
@@ -59,23 +63,24 @@ class Crontabs:
         return CronState(entries=len(items), tasks=_tasks(items), problem=problem)
 
     async def observe(self, session: Session, pool: Pool, now: datetime) -> CronState:
-        """Return what is due and what comes next; makes new items known to the database."""
+        """Return what is due and what comes next; makes new items known to the database.
+
+        The database's clock decides what is due. `next_at` is by the clock that showed `now`, as
+        are all moments of the pool's status, so that waiting for it is right where that is wrong.
+        """
         items, problem = self.read(pool)
         if not items:
             return CronState(problem=problem)
         store = _store(session, pool)
-        known = await store.known()
+        known, clock = await store.known(), await store.now()
         unknown = [item.identifier for item in items if item.identifier not in known]
         if unknown:
-            await store.register(unknown, now)
-        owed = ticks_owed(items, known, now)
-        missed = backfill_ticks(items, known, now - RESTART_GRACE)
-        due = sorted([*missed, *owed], key=lambda tick: tick.timestamp)[:TICKS_PER_PASS]
+            await store.register(unknown, clock)
         return CronState(
             entries=len(items),
             tasks=_tasks(items),
-            due=tuple(due),
-            next_at=next_due(items, now),
+            due=_due(items, known, clock),
+            next_at=_next_at(items, known, clock, now),
             problem=problem,
         )
 
@@ -84,6 +89,26 @@ class Crontabs:
         store = _store(session, pool)
         for tick in ticks:
             await store.enqueue(tick)
+
+
+def _due(items: Items, known: Mapping[str, KnownCrontab], clock: datetime) -> tuple[Tick, ...]:
+    owed = ticks_owed(items, known, clock)
+    missed = backfill_ticks(items, known, clock - RESTART_GRACE)
+    return tuple(sorted([*missed, *owed], key=lambda tick: tick.timestamp)[:TICKS_PER_PASS])
+
+
+def _next_at(
+    items: Items, known: Mapping[str, KnownCrontab], clock: datetime, now: datetime
+) -> datetime | None:
+    """Return when an item fires next, by the clock that shows `now` while the database's is such.
+
+    What is not more than the time of a question and its answer does not count as wrong.
+    """
+    paused = {identifier for identifier, each in known.items() if each.paused}
+    active = (item for item in items if item.identifier not in paused)
+    next_at = next_due(active, clock)
+    wrong = timedelta(seconds=round((now - clock).total_seconds()))
+    return next_at if next_at is None or abs(wrong) <= CLOSE else next_at + wrong
 
 
 def _tasks(items: Items) -> tuple[str, ...]:

@@ -124,12 +124,7 @@ async def _add_group(
     arguments = (
         rows_json(group), mode == "preserve_run_at", context.traceparent, context.tracestate
     )  # fmt: skip
-    rows = await _fetch(sender, "add_jobs", arguments, group)
-    tasks = list({row["task_id"] for row in rows})
-    queues = list({row["job_queue_id"] for row in rows} - {None})
-    names = await sender.fetch("names_of_ids", (tasks, queues))
-    known = {(each["is_queue"], each["id"]): each["name"] for each in names}
-    return [_named(row, known) for row in rows]
+    return [job_from_record(row) for row in await _fetch(sender, "add_jobs", arguments, group)]
 
 
 async def _fetch(
@@ -139,10 +134,3 @@ async def _fetch(
         return await sender.fetch(name, arguments)
     except InvalidJob as error:
         raise located(error, jobs) from error.__cause__
-
-
-def _named(record: Mapping[str, Any], known: Mapping[tuple[bool, int], str]) -> Job:
-    row = dict(record)
-    queue = row.pop("job_queue_id")
-    task, queue_name = known[False, row["task_id"]], known.get((True, queue))
-    return job_from_record(row, task_identifier=task, queue_name=queue_name)

@@ -1,4 +1,4 @@
-"""What a pool of workers does to the job table: fetch, complete, fail, return, say it lives.
+"""What a pool of workers does to the job table: fetch, complete, fail, return.
 
 Every statement is for many jobs. Completing and failing change only rows this pool still holds;
 what was taken from it in the meantime is reported, not overwritten.
@@ -16,19 +16,10 @@ import asyncpg
 from kongtask.core.control import When
 from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
+from kongtask.postgres.life import PoolIdentity
 from kongtask.postgres.records import job_from_record, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolIdentity:
-    """Who holds the locks: the text in locked_by, and what the heartbeat tells of its owner."""
-
-    pool_id: str
-    host: str
-    concurrency: int
-    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +39,7 @@ class JobStore:
     def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
         self._schema = schema
         self._identity = identity
-        claim = (statement("claim_life", schema), identity.pool_id)
-        self._reads = Session(pool, schema, claim)
+        self._reads = Session(pool, schema)
         self._writes = Session(pool, schema)
         self._task_names: dict[int, str] = {}
 
@@ -108,20 +98,6 @@ class JobStore:
     async def give_back_unheld(self, held: Sequence[int]) -> set[int]:
         """Unlock jobs and queues that this pool has locked without knowing; return the job ids."""
         return await self._write("return_unheld", list(held))
-
-    async def beat(self, silence: timedelta | None) -> dict[str, int]:
-        """Renew this pool's heartbeat and free what dead pools hold.
-
-        A pool is dead when it has not beaten for `silence` by the database's clock and its session
-        is gone; None frees nothing of silent pools. Locks of Graphile Worker, which does not beat,
-        are freed after its own four hours. Returns how many jobs were freed of which pool.
-        """
-        me = self._identity
-        rows = await self._reads.fetch(
-            statement("beat", self._schema),
-            me.pool_id, me.host, me.concurrency, list(me.tasks), silence,
-        )  # fmt: skip
-        return {row["pool_id"]: row["jobs"] for row in rows}
 
     async def leave(self) -> None:
         """Give back whatever is still locked and forget the heartbeat."""

@@ -32,7 +32,13 @@ FIRST_LEVEL = 16
 BREAKING_LEVELS = (1, 3, 11, 13, 14, 16, 19)
 """Levels that workers which do not know them must not work on."""
 
-ADDITIONS = ("0001_trace_context", "0002_pools", "0003_locked_jobs_index")
+ADDITIONS = (
+    "0001_trace_context",
+    "0002_pools",
+    "0003_locked_jobs_index",
+    "0004_recovery",
+    "0005_storage_and_adding",
+)
 """What KongTask adds to the tables, in order; the number of the last is the own level."""
 
 OLDEST_SERVER = 14

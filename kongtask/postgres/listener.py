@@ -15,15 +15,31 @@ from typing import Any
 import asyncpg
 
 from kongtask.clock import Clock
-from kongtask.postgres.pool import LOST
+from kongtask.errors import StoreUnavailable
+from kongtask.postgres.pool import CONNECT_TIMEOUT, LOST, borrow, who_answers
+from kongtask.postgres.statements import statement_text
 
 JOBS_CHANNEL = "jobs:insert"
 MIGRATION_CHANNEL = "worker:migrate"
 CANCEL_CHANNEL = "kongtask:cancel"
-LONGEST_DELAY = 60.0
+PROBE_CHANNEL = "kongtask:probe"
+LONGEST_DELAY = 3.0
 """Seconds between attempts to connect again, at most."""
 
-_TROUBLE: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError)
+DEAF_DELAY = 60.0
+"""The same after `PROBES` probes in a row that nobody heard."""
+
+PROBES = 3
+PROBE_TIMEOUT = 3.0
+"""Seconds after which a notification sent to oneself counts as not heard."""
+
+LOOK_PERIOD = 3.0
+"""Seconds between two looks at whether the connection still reaches the primary."""
+
+LAST_WORD = 1.0
+"""Seconds to give the connection back properly."""
+
+_TROUBLE: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError, StoreUnavailable)
 
 
 def added_count(payload: str) -> int:
@@ -38,9 +54,16 @@ def added_count(payload: str) -> int:
         return 1
 
 
-def reconnect_delay(attempt: int, factor: float) -> float:
+class Deaf(StoreUnavailable):
+    """Notifications do not come through the pooler: start workers with --no-listen."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def reconnect_delay(attempt: int, factor: float, longest: float = LONGEST_DELAY) -> float:
     """Return the seconds to wait before the attempt after `attempt` failures in a row."""
-    return factor * min(LONGEST_DELAY, 0.05 * math.exp(min(attempt, 20)))
+    return factor * min(longest, 0.05 * math.exp(min(attempt, 20)))
 
 
 class Listener:
@@ -77,38 +100,71 @@ class Listener:
         `on_state` hears None when the connection listens and the reason when it is lost.
         """
         while True:
+            longest = LONGEST_DELAY
             try:
                 await self._listen()
             except _TROUBLE as error:
+                if isinstance(error, Deaf) and self._attempt >= PROBES - 1:
+                    longest = DEAF_DELAY
                 self._on_state(str(error) or type(error).__name__)
             self._attempt += 1
-            delay = reconnect_delay(self._attempt, self._clock.jitter(0.5, 1.0))
-            await self._clock.sleep(delay)
+            factor = self._clock.jitter(0.5, 1.0)
+            await self._clock.sleep(reconnect_delay(self._attempt, factor, longest))
 
     async def _listen(self) -> None:
-        connection = await self._pool.acquire()
+        connection = await borrow(self._pool)
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         try:
+            is_pooled = await _look(connection)
             for channel, hear in self._hearing.items():
                 await connection.add_listener(channel, hear)
+            if is_pooled:
+                await self._probe(connection)
             self._attempt = 0
             self._on_state(None)
             self._on_jobs(1)
-            await lost.wait()
+            while not await _happens(lost, LOOK_PERIOD):
+                await _look(connection)
             raise ConnectionError("the server closed the connection")
+        except _TROUBLE as error:
+            if not isinstance(error, Deaf):
+                connection.terminate()  # to ask it for anything could take for ever
+            raise
         finally:
             await self._give_back(connection)
 
-    async def _give_back(self, connection: Any) -> None:
-        for channel, hear in self._hearing.items():
+    async def _probe(self, connection: Any) -> None:
+        """Raise `Deaf` unless a notification arrives: a pooler may keep them from who listens."""
+        heard, token = asyncio.Event(), self._clock.token()
+
+        def hear(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+            if payload == token:
+                heard.set()
+
+        await connection.add_listener(PROBE_CHANNEL, hear)
+        try:
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT) as other:
+                query = statement_text("notify")
+                await other.fetch(query, PROBE_CHANNEL, token, timeout=CONNECT_TIMEOUT)
+            if not await _happens(heard, PROBE_TIMEOUT):
+                raise Deaf
+        finally:
             with suppress(*_TROUBLE):
-                await connection.remove_listener(channel, hear)
+                await connection.remove_listener(PROBE_CHANNEL, hear)
+
+    async def _give_back(self, connection: Any) -> None:
+        """Raise nothing: whoever cancels the listener must not hear of something else."""
+        with suppress(*_TROUBLE):
+            async with asyncio.timeout(LAST_WORD):
+                for channel, hear in self._hearing.items():
+                    if not connection.is_closed():
+                        await connection.remove_listener(channel, hear)
         with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
             if connection.is_closed():
                 connection.terminate()  # only so does it let go of its listeners
             else:
-                await self._pool.release(connection, timeout=1)
+                await self._pool.release(connection, timeout=LAST_WORD)
 
     def _hear_jobs(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         count = added_count(str(payload))
@@ -129,3 +185,23 @@ class Listener:
         except (ValueError, TypeError, KeyError):
             return
         self._on_cancel(pool_id, job_ids)
+
+
+async def _look(connection: Any) -> bool:
+    """Return whether a pooler stands between; raises what says that nobody answers, or the wrong.
+
+    A primary that was demoted keeps its connections, and nobody adds jobs there any more.
+    """
+    is_pooled, is_read_only = await who_answers(connection)
+    if is_read_only:
+        raise StoreUnavailable("the server takes no writes now: another may have taken over")
+    return is_pooled
+
+
+async def _happens(event: asyncio.Event, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

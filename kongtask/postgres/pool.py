@@ -6,6 +6,7 @@ It refuses to show a password: messages name host, port, database and user only.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,9 +16,17 @@ import asyncpg
 
 from kongtask.core.task_spec import is_text
 from kongtask.errors import ConfigurationError, DatabaseRefused, StoreUnavailable
+from kongtask.postgres.statements import statement_text
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds until an attempt to connect is given up."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds until an attempt to connect is given up. Behind a network that swallows packets, the next
+attempt gets through sooner than this one, whose packets are sent again ever more rarely."""
+
+WAIT_FOR_OTHERS = 60.0
+"""Seconds to wait for a connection that others give back."""
+
+UNACKNOWLEDGED = 5.0
+"""Seconds until a connection is given up whose packets nobody acknowledges."""
 
 LOST: tuple[type[BaseException], ...] = (
     OSError,
@@ -53,6 +62,15 @@ _REFUSALS: dict[type[BaseException], tuple[str, str]] = {
 }
 
 
+_KEEPALIVE = (
+    ("TCP_KEEPIDLE", 5),
+    ("TCP_KEEPINTVL", 2),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", int(UNACKNOWLEDGED * 1000)),
+)
+"""Each is known to some systems only; in seconds, seconds, probes, milliseconds."""
+
+
 def describe(dsn: str) -> str:
     """Name the server of a connection string without its secrets.
 
@@ -60,19 +78,20 @@ def describe(dsn: str) -> str:
     'me@db:5433/shop'
     >>> describe("postgres://me@/shop?host=/run/postgres")
     'me@/run/postgres/shop'
+    >>> describe("postgres://me:secret@one:5432,two/shop")
+    'me@one:5432,two:5432/shop'
     >>> describe("postgres://me:12/secret@db/shop")
     'the connection string'
     """
     try:
         parts = urlsplit(dsn)
-        name, port = parts.hostname or "localhost", parts.port or 5432
+        address = ",".join(_addresses(parts))
         host = parse_qs(parts.query).get("host", [""])[0]
     except ValueError:
         return "the connection string"
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # perhaps a part of the password
         return "the connection string"
     user = f"{unquote(parts.username)}@" if parts.username else ""
-    address = f"[{name}]:{port}" if ":" in name else f"{unquote(name)}:{port}"
     return f"{user}{host or address}{parts.path}"
 
 
@@ -86,7 +105,7 @@ def check_dsn(dsn: str) -> None:
     encoded = f"{way_out}, special characters percent-encoded (@ as %40, / as %2F)"
     try:
         parts = urlsplit(dsn)
-        _ = parts.port
+        _addresses(parts)
     except ValueError:
         # What Python says here may quote the password.
         raise ConfigurationError(f"the connection string is not a URL: {encoded}") from None
@@ -127,34 +146,72 @@ async def connect(dsn: str, *, application_name: str = "kongtask") -> asyncpg.Co
     """Open one connection; raises `ConfigurationError` or `StoreUnavailable`."""
     check_dsn(dsn)
     async with translated(dsn):
-        return await asyncpg.connect(
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
             dsn,
             timeout=CONNECT_TIMEOUT,
             server_settings={"application_name": application_name},
         )
+    await notice_cuts(connection)
+    return connection
 
 
 async def open_pool(
     dsn: str, *, max_size: int = 10, application_name: str = "kongtask"
 ) -> asyncpg.Pool[Any]:
-    """Open a pool of at most `max_size` connections; raises as `connect` does."""
+    """Open a pool of at most `max_size` connections; raises as `connect` does.
+
+    Behind a pooler it keeps no prepared statements: the next one may reach another session.
+    """
     check_dsn(dsn)
+    how: dict[str, Any] = {
+        "timeout": CONNECT_TIMEOUT,
+        "server_settings": {"application_name": application_name},
+    }
     async with translated(dsn):
+        if await _finds_pooler(dsn, how):
+            how["statement_cache_size"] = 0
         # With a least size asyncpg would connect by itself again and again through an outage, and
         # log a traceback each time.
-        pool = await asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=max_size,
-            timeout=CONNECT_TIMEOUT,
-            server_settings={"application_name": application_name},
+        return await asyncpg.create_pool(
+            dsn, min_size=0, max_size=max_size, init=notice_cuts, **how
         )
-        try:
-            async with pool.acquire():
-                return pool
-        except BaseException:
-            pool.terminate()
-            raise
+
+
+async def borrow(pool: asyncpg.Pool[Any]) -> Any:
+    """Take a connection for long; raises `TimeoutError` and what connecting raises.
+
+    The pool may be the user's: its own patience may be longer than what an outage allows.
+    """
+    has_room = pool.get_idle_size() > 0 or pool.get_size() < pool.get_max_size()
+    connection = await pool.acquire(timeout=CONNECT_TIMEOUT if has_room else WAIT_FOR_OTHERS)
+    await notice_cuts(connection)
+    return connection
+
+
+async def who_answers(connection: Any) -> tuple[bool, bool]:
+    """Return whether the connection goes through a pooler, and whether it refuses writes.
+
+    A pooler greets with a process number of its own.
+    """
+    query = statement_text("who_answers")
+    [row] = await connection.fetch(query, timeout=CONNECT_TIMEOUT)
+    return row["pid"] != connection.get_server_pid(), row["is_read_only"]
+
+
+async def notice_cuts(connection: Any) -> None:
+    """Have the kernel end the connection when its packets are no longer acknowledged.
+
+    Without, a network that swallows them goes unnoticed for a quarter of an hour, and whoever only
+    listens never notices.
+    """
+    transport = getattr(connection, "_transport", None)  # asyncpg has no way to ask for it
+    plug = None if transport is None else transport.get_extra_info("socket")
+    if plug is None or plug.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, number in _KEEPALIVE:
+        if hasattr(socket, name):
+            plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
 
 
 async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:
@@ -163,6 +220,25 @@ async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:
         await asyncio.wait_for(pool.close(), patience)
     except TimeoutError:
         pool.terminate()
+
+
+async def _finds_pooler(dsn: str, how: dict[str, Any]) -> bool:
+    # A name that this session prepared could clash with that of another client of the pooler.
+    connection = await asyncpg.connect(dsn, **how, statement_cache_size=0)
+    try:
+        is_pooled, _ = await who_answers(connection)
+    finally:
+        await connection.close(timeout=CONNECT_TIMEOUT)
+    return is_pooled
+
+
+def _addresses(parts: SplitResult) -> list[str]:
+    """Return host and port of each server, of which there may be several between commas."""
+    places = [urlsplit(f"//{each}") for each in parts.netloc.rpartition("@")[2].split(",")]
+    named = [(place.hostname or "localhost", place.port or 5432) for place in places]
+    return [
+        f"[{name}]:{port}" if ":" in name else f"{unquote(name)}:{port}" for name, port in named
+    ]
 
 
 def _is_ambiguous(parts: SplitResult) -> bool:

@@ -20,6 +20,7 @@ from kongtask.core.task_spec import (
 )
 from kongtask.errors import (
     ConfigurationError,
+    DatabaseRefused,
     InvalidJob,
     InvalidJobKeyMode,
     InvalidMaxAttempts,
@@ -33,6 +34,7 @@ from kongtask.errors import (
 _CHECK_VIOLATED = "23514"
 _NUMBER_TOO_LARGE = "22003"
 _CANNOT_HOLD = "22"
+_MAY_NOT = "42501"
 _TOO_MUCH = frozenset({"54000", "54001"})
 _SCHEMA_MISSING = frozenset({"3F000", "42P01", "42703", "42883", "42704"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "53300"})
@@ -114,6 +116,12 @@ def refusal(error: BaseException, schema: str) -> KongTaskError | None:
         return InvalidJob(f"a number is too large for its column: {said.message}")
     if said.sqlstate.startswith(_CANNOT_HOLD) or said.sqlstate in _TOO_MUCH:
         return InvalidJob(f"PostgreSQL cannot hold a value: {said.message}")
+    if said.sqlstate == _MAY_NOT:
+        return DatabaseRefused(
+            f"this role may not do it ({said.message}): connect as another, or let the owner of "
+            f'schema "{schema}" run what `kongtask roles` prints',
+            reason="PermissionDenied",
+        )
     if said.sqlstate in _SCHEMA_MISSING:
         return ConfigurationError(
             f'schema "{schema}" does not hold the tables of this version ({said.message}): '

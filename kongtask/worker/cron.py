@@ -1,8 +1,9 @@
 """Adds recurring jobs to the queue, minute after minute, for as long as it runs.
 
-Any number of runners may share a database: the store lets each firing happen once. A late minute
-is made up for, an early timer is set anew, and after an error the runner goes on with the minute
-at which it stopped. It refuses to run jobs and to read crontabs.
+Any number of runners may share a database: the store lets each firing happen once, and its clock
+says when, whatever the machine's shows. A late minute is made up for, an early timer is set anew,
+and after an error the runner goes on with the minute at which it stopped. It refuses to run jobs
+and to read crontabs.
 """
 
 from __future__ import annotations
@@ -15,17 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kongtask.clock import Clock
+from kongtask.core.cron.calendar import ONE_MINUTE, whole_minute
 from kongtask.core.cron.item import ParsedCronItem
-from kongtask.core.cron.schedule import (
-    CATCH_UP_LIMIT,
-    ONE_MINUTE,
-    Tick,
-    backfill_ticks,
-    ticks_due,
-    whole_minute,
-)
+from kongtask.core.cron.schedule import CATCH_UP_LIMIT, Tick, backfill_ticks, ticks_due
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.postgres.crontabs import CrontabStore
+from kongtask.worker.cron_clock import DatabaseClock
 
 FIRST_DELAY = 0.2
 """Seconds before the first attempt after an error; each further one waits half as long again."""
@@ -100,6 +96,7 @@ class CronRunner:
         self._store = store
         self._items = items
         self._clock = clock
+        self._database = DatabaseClock(store, clock)
         self._emit = emit
         self._expected: datetime | None = None
         self._attempted: datetime | None = None
@@ -121,7 +118,8 @@ class CronRunner:
 
     async def _begin(self) -> datetime:
         """Register and backfill; return the minute to wait for."""
-        now = self._clock.now()
+        await self._database.measure()
+        now = self._database.now()
         start = now if self._expected is None else min(now, self._expected)
         self._expected = self._expected or _rounded_up(start)
         self._emit("cron:starting", CronStart(start=start))
@@ -137,9 +135,10 @@ class CronRunner:
 
     async def _minute(self, expected: datetime) -> datetime:
         """Wait for the minute and enqueue all that is due; return the minute to wait for next."""
-        wait = (expected - self._clock.now()).total_seconds() + _JUST_AFTER
+        await self._database.keep_right()
+        wait = (expected - self._database.now()).total_seconds() + _JUST_AFTER
         await self._clock.sleep(min(max(wait, _JUST_AFTER), 60 + _JUST_AFTER))
-        current = whole_minute(self._clock.now())
+        current = whole_minute(self._database.now())
         mistimed = CronMistimed(current_timestamp=current, expected_timestamp=expected)
         if current < expected:
             self._emit("cron:prematureTimer", mistimed)

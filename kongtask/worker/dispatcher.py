@@ -17,38 +17,49 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from kongtask.core.attempt import CANCELLED, RELEASED, Outcome
+from kongtask.core.attempt import CANCELLED, RELEASED, Outcome, cut_off
+from kongtask.core.control import JobCancelled, JobLost
 from kongtask.core.event import (
+    JOB_LOST,
     JOB_START,
+    POOL_FORCEFUL_SHUTDOWN,
     WORKER_GET_JOB_EMPTY,
     WORKER_GET_JOB_ERROR,
     WORKER_GET_JOB_START,
     FetchData,
     JobStartData,
+    PoolData,
 )
 from kongtask.core.job import Job
 from kongtask.core.pacing import LONGEST_WAIT, Pace, fetch_size, look_ahead, observed
-from kongtask.errors import KongTaskError, ShutdownTimeout
+from kongtask.errors import ShutdownTimeout
 from kongtask.postgres.jobs import JobStore
 from kongtask.worker.executor import Executor
 from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.outage import Outage
 from kongtask.worker.recorder import Recorder, Run, Settled
 
 LAST_WORD = 5.0
-"""Seconds that a job which was cut off has to end."""
+"""Seconds that a job has to end which was cut off at the end of patience."""
+
+LAST_WORD_AT_ONCE = 1.0
+"""The same after a second signal."""
 
 LAST_FETCH = 5.0
 """Seconds that a fetch under way may still take after a stop."""
 
-LONGEST_TROUBLE = timedelta(seconds=5)
-"""How long to wait at most after a fetch that failed, however rarely jobs are looked for."""
+FIRST_TROUBLE = 0.1
+LONGEST_TROUBLE = 2.0
+"""Seconds to wait at most after a fetch that failed, before jitter."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Started:
     job: Job
     worker_id: str
     at: float
+    is_lost: bool = False
+    successor: Job | None = None
 
     def ended(self, outcome: Outcome, now: float) -> Run:
         return Run(
@@ -68,6 +79,7 @@ class Dispatcher:
         executor: Executor,
         recorder: Recorder,
         options: WorkerPoolOptions,
+        outage: Outage,
         once: bool,
     ) -> None:
         self._pool_id = pool_id
@@ -76,6 +88,7 @@ class Dispatcher:
         self._executor = executor
         self._recorder = recorder
         self._options = options
+        self._outage = outage
         self._once = once
         self._waiting: deque[tuple[Job, float]] = deque()  # and when each was fetched
         self._running: dict[asyncio.Task[None], _Started] = {}
@@ -83,12 +96,13 @@ class Dispatcher:
         self._finished = 0
         self._more = True
         self._unsure = False
-        self._in_trouble = False
+        self._troubles = 0
         self._fetching: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
         self.is_answered = False
+        self.cut_by: str | None = None
 
     @property
     def running(self) -> list[Job]:
@@ -123,13 +137,45 @@ class Dispatcher:
     def cancel(self, job_ids: Collection[int]) -> None:
         """End jobs that somebody cancelled: those that run, and those fetched and not started."""
         for task, begun in list(self._running.items()):
-            if begun.job.id in job_ids and self._executor.cancel(begun.job.id):
-                task.cancel()
+            if begun.job.id in job_ids:
+                self._tell_to_end(task, begun, JobCancelled("cancelled while it ran"))
         kept = [each for each in self._waiting if each[0].id not in job_ids]
         gone = [each[0] for each in self._waiting if each[0].id in job_ids]
         self._waiting = deque(kept)
         for job in gone:
             self._recorder.record(Run(job=job, worker_id="", outcome=CANCELLED, seconds=0.0))
+
+    @property
+    def held(self) -> list[int]:
+        """The ids of the jobs that are fetched or run."""
+        return [*(job.id for job, _ in list(self._waiting)), *(job.id for job in self.running)]
+
+    def lost(self, job_ids: Collection[int], asked_at: float) -> None:
+        """Let go of jobs of which the database said, at that moment, that others may run them."""
+        if not job_ids:
+            return
+        for task, begun in list(self._running.items()):
+            if begun.job.id in job_ids and begun.at <= asked_at:
+                self._lose(task, begun)
+        self._waiting = deque(
+            each for each in self._waiting if each[0].id not in job_ids or each[1] > asked_at
+        )
+
+    def _lose(self, task: asyncio.Task[None], begun: _Started) -> None:
+        if begun.is_lost:
+            return
+        begun.is_lost = True
+        self._options.logger.warn(
+            f"the lock of job {begun.job.id} was lost while it ran: its handler is told to end",
+            {"job": begun.job.id, "task": begun.job.task_identifier},
+        )
+        told = JobStartData(worker_id=begun.worker_id, job=begun.job)
+        self._options.events.emit(JOB_LOST, told)
+        self._tell_to_end(task, begun, JobLost("the job's lock was lost: others may run it"))
+
+    def _tell_to_end(self, task: asyncio.Task[None], begun: _Started, reason: Exception) -> None:
+        if self._executor.cancel(begun.job.id, reason):
+            task.cancel()
 
     def job_of(self, task: asyncio.Task[Any]) -> str | None:
         """Name the job that an asyncio task runs, or None."""
@@ -145,8 +191,9 @@ class Dispatcher:
         """Return when running jobs are not waited for any longer."""
         await self._cut.wait()
 
-    def cut(self) -> None:
-        """Do not wait for running jobs any longer."""
+    def cut(self, by: str | None = None) -> None:
+        """Do not wait for running jobs any longer. `by`: the signal that said so, if one did."""
+        self.cut_by = self.cut_by or by
         self._cut.set()
 
     async def run(self) -> None:
@@ -190,7 +237,8 @@ class Dispatcher:
             jobs = await self._fetch_while_wanted(wanted)
         except Exception as error:  # also what the user's forbidden_flags_fn raises
             return await self._excused(wanted, error)
-        self.is_answered, self._in_trouble = True, False
+        self._outage.answered("fetching")
+        self.is_answered, self._troubles = True, 0
         self._start(jobs)
         if len(jobs) == wanted or any(job.queue_name is not None for job in jobs):
             self._more = True
@@ -237,12 +285,12 @@ class Dispatcher:
             return False
         if self._once:
             raise error
-        if not self._in_trouble:
-            said = str(error) if isinstance(error, KongTaskError) else repr(error)
-            self._options.logger.warn(f"jobs cannot be fetched, trying again: {said}")
-        self.is_answered, self._in_trouble = False, True
+        self._outage.trouble("fetching", error)
+        self.is_answered = False
         self._tell(WORKER_GET_JOB_ERROR, wanted, error)
-        await self._pause(min(self._options.poll_interval, LONGEST_TROUBLE))
+        delay = min(LONGEST_TROUBLE, FIRST_TROUBLE * 2 ** min(self._troubles, 10))
+        self._troubles += 1
+        await self._pause(timedelta(seconds=delay * self._options.clock.jitter()))
         self._more = True
         return True
 
@@ -269,7 +317,14 @@ class Dispatcher:
 
     def _start(self, jobs: list[Job]) -> None:
         now = self._options.clock.monotonic()
-        self._waiting.extend((job, now) for job in jobs)
+        running = {begun.job.id: (task, begun) for task, begun in self._running.items()}
+        for job in jobs:
+            if job.id in running:  # others freed it, and here it is again: one run at a time
+                task, begun = running[job.id]
+                self._lose(task, begun)
+                begun.successor = job
+            else:
+                self._waiting.append((job, now))
         self._start_waiting()
 
     def _start_waiting(self) -> None:
@@ -283,7 +338,9 @@ class Dispatcher:
 
     def _ended(self, worker_id: str) -> Callable[[asyncio.Task[None]], None]:
         def ended(task: asyncio.Task[None]) -> None:
-            self._running.pop(task, None)
+            begun = self._running.pop(task, None)
+            if begun is not None and begun.successor is not None:
+                self._start([begun.successor])
             self._idle.append(worker_id)
             self._finished += 1
             self._start_waiting()
@@ -296,8 +353,11 @@ class Dispatcher:
         started = JobStartData(worker_id=begun.worker_id, job=begun.job)
         self._options.events.emit(JOB_START, started)
         outcome = await self._executor.execute(begun.job, begun.worker_id)
-        if asyncio.current_task() in self._running:  # else it was given back already
-            self._recorder.record(begun.ended(outcome, self._options.clock.monotonic()))
+        ended = begun.ended(outcome, self._options.clock.monotonic())
+        if begun.is_lost:
+            self._recorder.forfeit(ended)
+        elif asyncio.current_task() in self._running:  # else it was given back already
+            self._recorder.record(ended)
 
     def _give_back_stale(self) -> None:
         oldest = self._options.clock.monotonic() - LONGEST_WAIT
@@ -334,14 +394,23 @@ class Dispatcher:
     async def _cut_off(self) -> None:
         jobs = self.running
         stuck = list(self._running)
-        self._executor.is_cutting = True
+        why = "patience ended" if self.cut_by is None else f"a second {self.cut_by}"
+        told = PoolData(pool_id=self._pool_id, message=why)
+        self._options.events.emit(POOL_FORCEFUL_SHUTDOWN, told)
+        self._executor.cut_outcome = self._cut_outcome
         for task in stuck:
             task.cancel()
-        _, deaf = await asyncio.wait(stuck, timeout=LAST_WORD)
+        patience = LAST_WORD if self.cut_by is None else LAST_WORD_AT_ONCE
+        _, deaf = await asyncio.wait(stuck, timeout=patience)
         for task in deaf:
-            ended = self._running.pop(task).ended(RELEASED, self._options.clock.monotonic())
-            self._recorder.record(ended)
-        raise ShutdownTimeout(jobs)
+            begun = self._running.pop(task)
+            outcome = self._cut_outcome(begun.job)
+            self._recorder.record(begun.ended(outcome, self._options.clock.monotonic()))
+        became = "given back" if self._options.drain_action == "release" else "failed"
+        raise ShutdownTimeout(jobs, self.cut_by, became)
+
+    def _cut_outcome(self, job: Job) -> Outcome:
+        return cut_off(job, self._options.drain_action)
 
     def _tell(self, event: str, wanted: int, error: BaseException | None = None) -> None:
         data = FetchData(pool_id=self._pool_id, wanted=wanted, error=error)

@@ -16,11 +16,11 @@ from typing import Any
 from kongtask.logger import Logger, StandardLogger
 from kongtask.worker.tasks import is_coroutine_handler
 
-EventHandler = Callable[[Any], Awaitable[None] | None]
-"""Receives an event's data; a plain function or a coroutine function."""
+EventHandler = Callable[..., Awaitable[None] | None]
+"""Receives an event's data, or name and data of every event; plain or coroutine function."""
 
 ANY = "*"
-"""The event name under which a handler hears everything."""
+"""The event name under which a handler hears everything, each with its name."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,9 +49,16 @@ class EventBus:
         self._subscriptions: list[_Subscription] = []
 
     def on(self, event: str, handler: EventHandler) -> None:
-        """Call the handler with the data of each such event; `"*"` stands for all events.
+        """Call the handler with the data of each such event.
 
+        event: a name of `kongtask.events`; with `"*"` the handler hears all events and gets two
+            arguments, the event's name and its data.
         handler: a plain function, called at once, or a coroutine function, run on its own.
+
+        >>> bus = EventBus()
+        >>> bus.on("*", lambda event, data: print(event, data))
+        >>> bus.emit("job:start", "job 12")
+        job:start job 12
         """
         self._subscriptions.append(_Subscription(event, handler))
 
@@ -94,11 +101,12 @@ class EventBus:
                 self._logger.warn("event handlers did not finish in time")
 
     def _tell(self, subscription: _Subscription, event: str, data: Any) -> None:
+        given = (event, data) if subscription.event == ANY else (data,)
         try:
             if is_coroutine_handler(subscription.handler):
-                self._later(subscription, event, partial(subscription.handler, data))
+                self._later(subscription, event, partial(subscription.handler, *given))
                 return
-            result = subscription.handler(data)
+            result = subscription.handler(*given)
             if inspect.isawaitable(result):
                 self._later(subscription, event, lambda: result)
         except (Exception, SystemExit) as error:

@@ -6,14 +6,14 @@ A handler's exception is never wrapped and never lets go: it becomes an outcome.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kongtask.clock import Clock
-from kongtask.core.attempt import RELEASED, SUCCESS, Outcome, failure
+from kongtask.core.attempt import SUCCESS, Outcome, failure
 from kongtask.core.batch import batch_outcome, is_batch
-from kongtask.core.control import JobCancelled, JobTimedOut
+from kongtask.core.control import JobCancelled, JobLost, JobTimedOut
 from kongtask.core.job import Job
 from kongtask.errors import TaskNotFound
 from kongtask.logger import Logger, ScopedLogger
@@ -53,11 +53,11 @@ class Executor:
         self._tracing = tracing
         self._clock = clock
         self._cancellations: dict[int, tuple[Call | None, Cancellation]] = {}
-        self.is_cutting = False
-        """Whether jobs are cancelled because patience has ended; a handler may cancel itself."""
+        self.cut_outcome: Callable[[Job], Outcome] | None = None
+        """What becomes of jobs that are cancelled because patience has ended, once it has."""
 
     async def execute(self, job: Job, worker_id: str) -> Outcome:
-        """Run the job; returns `released` when it was cut off, so that it can be given back."""
+        """Run the job; when it was cut off, returns what `cut_outcome` says."""
         cancellation = Cancellation()
         call, _ = self._tasks.get(job.task_identifier, (None, None))
         self._cancellations[job.id] = (call, cancellation)
@@ -74,13 +74,13 @@ class Executor:
             span.finish(outcome)
         return outcome
 
-    def cancel(self, job_id: int) -> bool:
-        """Tell a run that its job was cancelled; returns whether its asyncio task can be, too."""
+    def cancel(self, job_id: int, reason: Exception) -> bool:
+        """Tell a run why it is to end; returns whether its asyncio task can be cancelled, too."""
         found = self._cancellations.get(job_id)
         if found is None:
             return False
         call, cancellation = found
-        cancellation.reason = cancellation.reason or JobCancelled("cancelled while it ran")
+        cancellation.reason = cancellation.reason or reason
         return call is None or call.is_cancellable
 
     async def close(self) -> None:
@@ -88,8 +88,9 @@ class Executor:
         await self._calls.close()
 
     def _interrupted(self, job: Job, reason: BaseException) -> Outcome:
-        cut = self.is_cutting and not isinstance(reason, JobCancelled | JobTimedOut)
-        return RELEASED if cut else failure(job, reason)
+        if self.cut_outcome is None or isinstance(reason, JobCancelled | JobTimedOut | JobLost):
+            return failure(job, reason)
+        return self.cut_outcome(job)
 
     def _helpers(self, job: Job, worker_id: str, cancellation: Cancellation) -> Helpers:
         scope = {"task": job.task_identifier, "job": job.id, "worker": worker_id}

@@ -69,7 +69,9 @@ def _app(pool: WorkerPool, metrics: Any, clock: Clock) -> Callable[..., Iterable
     def readyz() -> tuple[bool, str]:
         if pool.is_stopping:
             return False, "draining"
-        return pool.is_ready, "ok" if pool.is_ready else "the database does not answer yet"
+        if pool.trouble is not None:
+            return False, f"the database does not answer: {pool.trouble}"
+        return pool.is_ready, "ok" if pool.is_ready else "the database has not answered yet"
 
     probes = {"/livez": livez, "/readyz": readyz}
 

@@ -1,4 +1,4 @@
-"""Tells the database that this pool lives, and frees what dead pools hold.
+"""Tells the database that this pool lives, hears what it has lost, and frees what the dead hold.
 
 A pool that was itself cut off for a while frees nothing at first: after an outage everybody looks
 dead, and the others get as long to come back as a silence may last.
@@ -6,66 +6,64 @@ dead, and the others get as long to come back as a silence may last.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from kongtask.clock import Clock
-from kongtask.errors import KongTaskError
-from kongtask.logger import Logger
-from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.life import Beat, LifeStore
 
-BEAT_PERIOD = 5.0
-"""Seconds between two heartbeats."""
+BEATS = 4
+"""Heartbeats in one recovery time."""
 
-SILENCE = timedelta(seconds=15)
-"""Silence after which a pool whose session is gone counts as dead."""
+SILENCE = 0.6
+"""The part of the recovery time that a pool may be silent before others look at its session."""
 
 
 class Heart:
-    """Beats until cancelled; `on_freed` is called when jobs of others were freed."""
+    """Beats until cancelled, through outages.
+
+    held: returns the ids of jobs that the pool believes to hold, and may be asked from any thread.
+    on_beat: hears what a heartbeat brought, and when, by the monotonic clock, it was asked for.
+    on_trouble: hears why a heartbeat failed; the next one is due soon.
+    """
 
     def __init__(
-        self, *, store: JobStore, logger: Logger, clock: Clock, on_freed: Callable[[], None]
+        self,
+        *,
+        clock: Clock,
+        recovery_timeout: timedelta,
+        held: Callable[[], Collection[int]],
+        on_beat: Callable[[Beat, float], None],
+        on_trouble: Callable[[Exception], None],
     ) -> None:
-        self._store = store
-        self._logger = logger
         self._clock = clock
-        self._on_freed = on_freed
+        self._period = recovery_timeout.total_seconds() / BEATS
+        self._silence = recovery_timeout.total_seconds() * SILENCE
+        self._held = held
+        self._on_beat = on_beat
+        self._on_trouble = on_trouble
         self._steady_since: float | None = None
-        self.turned_at = clock.monotonic()
+        self._last: float | None = None
 
-    async def run(self) -> None:
-        """Beat again and again, through outages."""
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(self._turn())
-            while True:
-                await self._clock.sleep(BEAT_PERIOD * self._clock.jitter(0.9, 1.1))
-                await self._try()
-
-    async def beat(self) -> None:
-        """Beat once; raises `StoreUnavailable` when the database is away."""
+    async def beat(self, store: LifeStore) -> None:
+        """Beat once; raises what the database says."""
         now = self._clock.monotonic()
+        if self._last is not None and now - self._last > self._silence:
+            self._steady_since = None  # the process stood still, or nobody answered
         since = now if self._steady_since is None else self._steady_since
-        steady = now - since >= SILENCE.total_seconds()
-        freed = await self._store.beat(SILENCE if steady else None)
-        self._steady_since = since
-        for pool_id, jobs in freed.items():
-            self._logger.warn(f"freed {jobs} jobs of {pool_id}, which has died", {"pool": pool_id})
-        if freed:
-            self._on_freed()
-
-    async def _turn(self) -> None:
-        """Note that the event loop turns: a beat may wait for the database for a long time."""
-        while True:
-            self.turned_at = self._clock.monotonic()
-            await self._clock.sleep(BEAT_PERIOD)
-
-    async def _try(self) -> None:
         try:
-            await self.beat()
-        except Exception as error:  # whatever the database says, the jobs of this pool run on
-            if self._steady_since is not None:
-                said = str(error) if isinstance(error, KongTaskError) else repr(error)
-                self._logger.warn(f"no heartbeat: {said}")
+            beat = await store.beat(self._held(), free=now - since >= self._silence)
+        except BaseException:
             self._steady_since = None
+            raise
+        self._steady_since, self._last = since, now
+        self._on_beat(beat, now)
+
+    async def run(self, store: LifeStore) -> None:
+        """Beat again and again."""
+        while True:
+            await self._clock.sleep(self._period * self._clock.jitter(0.9, 1.1))
+            try:
+                await self.beat(store)
+            except Exception as error:  # whatever the database says, the jobs of this pool run on
+                self._on_trouble(error)

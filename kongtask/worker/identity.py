@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kongtask.errors import ConfigurationError, shown
-from kongtask.postgres.jobs import PoolIdentity
+from kongtask.postgres.life import PoolIdentity
 from kongtask.worker.options import WorkerPoolOptions
 
 if TYPE_CHECKING:
@@ -38,4 +38,7 @@ def pool_identity(options: WorkerPoolOptions, tasks: Sequence[str], *, once: boo
         host=options.worker_name,
         concurrency=options.concurrency,
         tasks=tuple(sorted(tasks)),
+        recovery_timeout=options.recovery_timeout,
+        attempts_count=options.attempts_count,
+        has_session=options.listen,
     )

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from kongtask.core.event import JOB_COMPLETE, WORKER_GET_JOB_ERROR, FetchData, JobCompleteData
+from kongtask.core.event import (
+    DATABASE_BACK,
+    DATABASE_LOST,
+    JOB_COMPLETE,
+    LOCKS_FREED,
+    WORKER_GET_JOB_ERROR,
+    FetchData,
+    FreedData,
+    JobCompleteData,
+    OutageData,
+)
 from kongtask.worker.event_bus import EventBus
 from kongtask.worker.pool import WorkerPool
 
@@ -26,6 +36,16 @@ def worker_metrics(events: EventBus, pool: WorkerPool, concurrency: int) -> Coll
         registry=registry,
     )
     troubles = Counter("kongtask_fetch_errors", "Fetches that failed.", registry=registry)
+    outages = Counter("kongtask_outages", "Times the database was away.", registry=registry)
+    away = Counter(
+        "kongtask_outage_seconds", "How long the database was away, in all.", registry=registry
+    )
+    locks = Counter(
+        "kongtask_jobs_freed",
+        "Jobs that other pools had locked and that were freed, by reason.",
+        ["reason"],
+        registry=registry,
+    )
     gauges = {
         "kongtask_jobs_running": ("Jobs that run now.", lambda: len(pool.running)),
         "kongtask_jobs_waiting": ("Jobs fetched and not started.", lambda: pool.waiting),
@@ -36,12 +56,24 @@ def worker_metrics(events: EventBus, pool: WorkerPool, concurrency: int) -> Coll
 
     def ended(data: JobCompleteData) -> None:
         task = data.job.task_identifier
-        jobs.labels(task, data.outcome.kind).inc()
+        jobs.labels(task, "lost" if data.lost else data.outcome.kind).inc()
         seconds.labels(task).observe(data.seconds)
 
     def failed(_: FetchData) -> None:
         troubles.inc()
 
+    def lost(_: OutageData) -> None:
+        outages.inc()
+
+    def back(data: OutageData) -> None:
+        away.inc(data.seconds)
+
+    def freed(data: FreedData) -> None:
+        locks.labels(data.reason).inc(data.jobs)
+
+    events.on(DATABASE_LOST, lost)
+    events.on(DATABASE_BACK, back)
+    events.on(LOCKS_FREED, freed)
     events.on(JOB_COMPLETE, ended)
     events.on(WORKER_GET_JOB_ERROR, failed)
     return registry

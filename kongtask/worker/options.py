@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from kongtask.clock import Clock
+from kongtask.core.attempt import DrainAction
 from kongtask.core.cron.item import ParsedCronItem
 from kongtask.core.task_spec import is_text
 from kongtask.errors import ConfigurationError, shown
@@ -46,6 +47,13 @@ class WorkerPoolOptions:
         poll, and running jobs cannot be cancelled from outside. For poolers in transaction mode.
     drain_timeout: how long running jobs may take after a stop before they are cut off and given
         back; a timedelta of 0 or more, default None for as long as they need.
+    drain_action: what becomes of those: "release" gives them back with their attempt, "fail" fails
+        them, with the usual back-off; default release.
+    recovery_timeout: within which time others free this pool's jobs when its process died; a
+        timedelta of at least 1 s, default 10 s. A process that lives and is stopped, or cut off
+        from the database, counts as dead after four times as long.
+    attempts_count: whether the attempts count that died with the process; default True, so that a
+        job which kills its process is not tried for ever.
     clock: what tells the time; for tests.
 
     >>> WorkerPoolOptions(concurrency=4).poll_interval
@@ -66,6 +74,9 @@ class WorkerPoolOptions:
     job_timeout: timedelta | None = None
     listen: bool = True
     drain_timeout: timedelta | None = None
+    drain_action: DrainAction = "release"
+    recovery_timeout: timedelta = timedelta(seconds=10)
+    attempts_count: bool = True
     clock: Clock = field(default_factory=Clock, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +87,7 @@ class WorkerPoolOptions:
         _check_period("poll_interval", self.poll_interval, timedelta(milliseconds=1))
         if self.job_timeout is not None:
             _check_period("job_timeout", self.job_timeout, timedelta(milliseconds=1))
+        _check_period("recovery_timeout", self.recovery_timeout, timedelta(seconds=1))
         if self.drain_timeout is not None:
             _check_period("drain_timeout", self.drain_timeout, timedelta(0))
         for name, rule, is_kept in _RULES:
@@ -125,5 +137,7 @@ _RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("worker_name", "text without NUL and lone surrogates", is_text),
     ("no_handle_signals", "True or False", _is_bool),
     ("listen", "True or False", _is_bool),
+    ("attempts_count", "True or False", _is_bool),
+    ("drain_action", "release or fail", lambda value: value in ("release", "fail")),
     ("clock", "a Clock", _has("now", "token")),
 )  # fmt: skip

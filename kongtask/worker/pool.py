@@ -14,8 +14,10 @@ from kongtask.core.event import (
     JOB_ERROR,
     JOB_FAILED,
     JOB_SUCCESS,
+    LOCKS_FREED,
     POOL_CREATE,
     POOL_GRACEFUL_SHUTDOWN,
+    POOL_GRACEFUL_SHUTDOWN_COMPLETE,
     POOL_LISTEN_ERROR,
     POOL_LISTEN_SUCCESS,
     POOL_RELEASE,
@@ -23,6 +25,7 @@ from kongtask.core.event import (
     WORKER_CREATE,
     WORKER_RELEASE,
     WORKER_STOP,
+    FreedData,
     JobCompleteData,
     PoolData,
     PoolErrorData,
@@ -38,6 +41,7 @@ from kongtask.errors import (
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.life import Beat
 from kongtask.postgres.listener import Listener
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.postgres.pool import close_pool
@@ -46,8 +50,10 @@ from kongtask.worker.cron import CronRunner
 from kongtask.worker.dispatcher import Dispatcher
 from kongtask.worker.executor import Executor
 from kongtask.worker.heart import Heart
+from kongtask.worker.heart_thread import HeartThread
 from kongtask.worker.identity import check_size, pool_identity
 from kongtask.worker.options import WorkerPoolOptions
+from kongtask.worker.outage import Outage
 from kongtask.worker.recorder import Recorder, Settled
 from kongtask.worker.signals import handled_signals
 from kongtask.worker.tasks import TaskHandler, check_tasks
@@ -59,6 +65,13 @@ if TYPE_CHECKING:
 
 LAST_WRITES = 15.0
 """Seconds for the last outcomes to be written, where patience is limited at all."""
+
+
+DEAF = 3
+"""Failures in a row of LISTEN, while the database answers, that are worth a word."""
+
+TURN = 5.0
+"""Seconds between two notes that the event loop turns."""
 
 
 class WorkerPool:
@@ -101,9 +114,13 @@ class WorkerPool:
         self._store = JobStore(pool, options.schema, identity)
         tracing = Tracing(dsn)
         self._queue = JobQueue(pool, options.schema, tracing)
-        self._recorder = Recorder(
-            store=self._store, logger=options.logger, clock=clock, on_settled=self._settled
+        self._outage = Outage(
+            pool_id=self.pool_id, logger=options.logger, events=options.events, clock=clock
         )
+        self._recorder = Recorder(
+            store=self._store, logger=options.logger, clock=clock, outage=self._outage,
+            on_settled=self._settled,
+        )  # fmt: skip
         self._executor = Executor(
             handlers, pool=pool, queue=self._queue, logger=options.logger,
             tracing=tracing, clock=clock, concurrency=options.concurrency,
@@ -111,11 +128,18 @@ class WorkerPool:
         )  # fmt: skip
         self._dispatcher = Dispatcher(
             pool_id=self.pool_id, worker_ids=list(self._worker_ids), store=self._store,
-            executor=self._executor, recorder=self._recorder, options=options, once=once,
+            executor=self._executor, recorder=self._recorder, options=options,
+            outage=self._outage, once=once,
         )  # fmt: skip
-        self._heart = Heart(
-            store=self._store, logger=options.logger, clock=clock, on_freed=self._dispatcher.nudge
-        )
+        heart = Heart(
+            clock=clock, recovery_timeout=options.recovery_timeout,
+            held=lambda: self._dispatcher.held,
+            on_beat=lambda beat, at: self._heart.call(self._beaten, beat, at),
+            on_trouble=lambda error: self._heart.call(self._outage.trouble, "heartbeat", error),
+        )  # fmt: skip
+        self._heart = HeartThread(pool, options.schema, identity, heart)
+        self._turned_at = clock.monotonic()
+        self._deaf = 0
         self._stopped_for: str | None = None
         self._refusal: KongTaskError | None = None
         self._signals = ExitStack()
@@ -150,7 +174,7 @@ class WorkerPool:
         try:
             await self._check_schema()
             await self._store.register_tasks()
-            await self._heart.beat()
+            await self._heart.start()
         except BaseException:
             await self._store.abandon()
             raise
@@ -183,10 +207,13 @@ class WorkerPool:
             self._options.events.emit(WORKER_RELEASE, WorkerCreateData(worker_id=worker_id))
         self._dispatcher.stop()
 
-    def cut(self) -> None:
-        """End without waiting for running jobs: they are cancelled and given back."""
+    def cut(self, by: str | None = None) -> None:
+        """End without waiting for running jobs: they are cancelled, see `drain_action`.
+
+        by: name of the signal that said so, if one did.
+        """
         self.stop("cut off")
-        self._dispatcher.cut()
+        self._dispatcher.cut(by)
 
     async def add_job(self, task: str, payload: object = None, spec: TaskSpec | None = None) -> Job:
         """Add a job to the pool's schema and return it; raises `InvalidJob`."""
@@ -208,9 +235,14 @@ class WorkerPool:
         return self._main is None or not self._main.done()
 
     @property
+    def trouble(self) -> str | None:
+        """Why the database cannot be used just now; None while it answers."""
+        return self._outage.reason
+
+    @property
     def turned_at(self) -> float:
         """The monotonic moment at which the event loop was last seen to turn."""
-        return self._heart.turned_at
+        return self._turned_at
 
     @property
     def running(self) -> list[Job]:
@@ -260,8 +292,29 @@ class WorkerPool:
                 await asyncio.wait((recording, *others))
                 await self._let_go()
 
+    async def _turn(self) -> None:
+        """Note again and again that the event loop turns, for the health server."""
+        while True:
+            self._turned_at = self._options.clock.monotonic()
+            await self._options.clock.sleep(TURN)
+
+    def _beaten(self, beat: Beat, asked_at: float) -> None:
+        self._outage.answered("heartbeat")
+        self._dispatcher.lost(beat.lost, asked_at)
+        for each in beat.freed:
+            self._options.logger.warn(
+                f"freed {each.jobs} jobs of {each.pool_id}: {_REASONS[each.reason]}",
+                {"pool": each.pool_id, "jobs": each.jobs, "reason": each.reason},
+            )
+            freed = FreedData(pool_id=each.pool_id, jobs=each.jobs, reason=each.reason)
+            self._options.events.emit(LOCKS_FREED, freed)
+        if beat.freed:
+            self._dispatcher.nudge()
+
     async def _leave(self) -> None:
         await self._executor.close()
+        if not self._dispatcher.is_cut:
+            self._emit_pool(POOL_GRACEFUL_SHUTDOWN_COMPLETE, self._stopped_for or "")
         self._emit_pool(POOL_RELEASE, self._stopped_for or "")
         await self._options.events.settle()
         if self._owns_pool:
@@ -269,7 +322,7 @@ class WorkerPool:
 
     def _parts(self) -> Sequence[Coroutine[Any, Any, None]]:
         if self._once:
-            return [self._heart.run()]
+            return [self._turn()]
         options = self._options
         unserved = UnservedTasks(store=self._store, logger=options.logger, clock=options.clock)
         listener = Listener(
@@ -280,7 +333,7 @@ class WorkerPool:
         cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
         recurring = [cron.run()] if options.cron_items else []
         listening = [listener.run()] if options.listen else []
-        return [self._heart.run(), unserved.run(), *listening, *recurring]
+        return [self._turn(), unserved.run(), *listening, *recurring]
 
     async def _record_last(self, recording: asyncio.Task[None]) -> None:
         """Wait until the last outcomes are written, for as long as there is patience."""
@@ -300,6 +353,7 @@ class WorkerPool:
 
     async def _let_go(self) -> None:
         """Leave nothing locked and nobody believing that this pool lives."""
+        await self._heart.stop()
         try:
             async with asyncio.timeout(LAST_WRITES):
                 await self._store.leave()
@@ -326,7 +380,12 @@ class WorkerPool:
         error = None if trouble is None else StoreUnavailable(trouble)
         event = POOL_LISTEN_SUCCESS if error is None else POOL_LISTEN_ERROR
         self._options.events.emit(event, PoolErrorData(pool_id=self.pool_id, error=error))
-        if error is not None:
+        if error is None:
+            self._deaf = 0
+            return
+        self._deaf += 1
+        self._dispatcher.nudge()  # it will see for itself whether the database is away
+        if self._deaf == DEAF and self._outage.reason is None:
             self._options.logger.warn(f"not listening for new jobs, polling meanwhile: {trouble}")
 
     def _cancelled(self, pool_id: str, job_ids: set[int]) -> None:
@@ -354,6 +413,12 @@ class WorkerPool:
     def _emit_pool(self, event: str, message: str = "") -> None:
         self._options.events.emit(event, PoolData(pool_id=self.pool_id, message=message))
 
+
+_REASONS = {
+    "gone": "it has died, and its database session with it",
+    "silent": "it has not beaten for four times its recovery time, stopped or cut off",
+    "stale": "a worker of Graphile's locked them more than four hours ago",
+}
 
 _EVENTS = {
     "success": (JOB_SUCCESS, JOB_COMPLETE),

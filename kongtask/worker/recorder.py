@@ -1,7 +1,8 @@
 """Writes what became of jobs, many at a time, until the database has taken it.
 
 While one batch is written the next one gathers. A batch that fails is tried again; one that the
-database refuses is halved until the job at fault stands alone. Nothing is dropped.
+database refuses, that clashes again, or in which somebody else holds a row, is halved until the job
+at fault stands alone. Nothing is dropped.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ from kongtask.core.job import Job
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.logger import Logger
 from kongtask.postgres.jobs import Failure, JobStore
+from kongtask.postgres.session import Clash, RowHeld
+from kongtask.worker.outage import Outage
 
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 5.0
-"""Seconds between two tries of one batch, at most."""
+LONGEST_DELAY = 2.0
+"""Seconds between two tries of one batch, at most, before jitter."""
+
+REFUSED_DELAY = 5.0
+"""Seconds until an outcome that the database refused is tried again, before jitter."""
 
 MOST_AT_ONCE = 1000
+
+MOST_UNSETTLED = 2 * MOST_AT_ONCE
+"""Outcomes that wait to be written from which on no further jobs should be fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +61,18 @@ class Recorder:
         store: JobStore,
         logger: Logger,
         clock: Clock,
+        outage: Outage,
         on_settled: Callable[[Settled], None],
     ) -> None:
         self._store = store
         self._logger = logger
         self._clock = clock
+        self._outage = outage
         self._on_settled = on_settled
         self._pending: list[Run] = []
         self._writing: list[Run] = []
         self._refused: list[Run] = []
+        self._held: set[int] = set()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,10 +83,20 @@ class Recorder:
         self._idle.clear()
         self._changed.set()
 
+    def forfeit(self, run: Run) -> None:
+        """Take note of a run whose job is others' now; nothing is written."""
+        self._settle(run, lost=True)
+
     @property
     def unsettled(self) -> list[Run]:
         """The runs that are not written yet."""
         return [*self._pending, *self._writing, *self._refused]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many outcomes wait that no further jobs should be fetched."""
+        waiting = len(self._pending) + len(self._writing) + len(self._refused)
+        return waiting >= MOST_UNSETTLED
 
     async def settled(self) -> None:
         """Return when everything is written."""
@@ -104,6 +126,7 @@ class Recorder:
         try:
             held, sure = await self._written(write, runs)
         except Exception as error:  # such as what a trigger raises, a check violation included
+            self._outage.answered("recording")
             if len(runs) == 1:
                 self._refused.append(runs[0])
                 retries.create_task(self._again(runs[0], error))
@@ -123,22 +146,39 @@ class Recorder:
         delay, sure = FIRST_DELAY, True
         while True:
             try:
-                return await write(self._store, runs), sure
+                written = await write(self._store, runs)
+                self._outage.answered("recording")
+                return written, sure
+            except RowHeld:
+                raise
+            except Clash as error:
+                if len(runs) > 1 and delay > FIRST_DELAY:
+                    raise  # so many rows may clash with somebody each time
+                self._outage.trouble("recording", error)
             except (StoreUnavailable, ConfigurationError) as error:
-                if sure:
-                    self._logger.warn(f"outcomes of {len(runs)} jobs wait: {error}")
+                self._outage.trouble("recording", error)
                 sure = False
             await self._clock.sleep(delay * self._clock.jitter())
             delay = min(LONGEST_DELAY, delay * 2)
 
     async def _again(self, run: Run, error: Exception) -> None:
-        self._logger.error(
-            f"the outcome of job {run.job.id} was refused, it will be tried again: {error}",
-            {"job": run.job.id, "exception": error},
-        )
-        await self._clock.sleep(LONGEST_DELAY * self._clock.jitter())
+        self._tell(run, error)
+        await self._clock.sleep(REFUSED_DELAY * self._clock.jitter())
         self._refused.remove(run)
         self.record(run)
+
+    def _tell(self, run: Run, error: Exception) -> None:
+        job = run.job.id
+        if not isinstance(error, RowHeld):
+            self._logger.error(
+                f"the outcome of job {job} was refused, it will be tried again: {error}",
+                {"job": job, "exception": error},
+            )
+        elif job not in self._held:
+            self._held.add(job)
+            self._logger.warn(
+                f"the outcome of job {job} waits: another transaction holds its row", {"job": job}
+            )
 
     def _settle(self, run: Run, *, lost: bool) -> None:
         if lost:
@@ -146,6 +186,7 @@ class Recorder:
                 f"job {run.job.id} was taken over by others before its run was recorded",
                 {"job": run.job.id, "task": run.job.task_identifier},
             )
+        self._held.discard(run.job.id)
         self._on_settled(Settled(run=run, lost=lost))
 
 

@@ -35,8 +35,8 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def handled_signals(first: Callable[[str], None], second: Callable[[], None]) -> Iterator[None]:
-    """Call `first` with the signal's name, then `second` for any further signal.
+def handled_signals(first: Callable[[str], None], second: Callable[[str], None]) -> Iterator[None]:
+    """Call `first` with the signal's name, then `second` with that of any further signal.
 
     Outside the main thread nothing is installed: Python delivers no signals there.
     """
@@ -48,7 +48,7 @@ def handled_signals(first: Callable[[str], None], second: Callable[[], None]) ->
         if len(seen) == 1:
             first(name)
         else:
-            second()
+            second(name)
 
     handlers = [_Handler(each, loop, heard) for each in SIGNALS]
     try:

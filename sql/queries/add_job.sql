@@ -1,4 +1,5 @@
--- Add one job, or change the one that has its key, through Graphile Worker's function.
+-- Add one job, or change the one that has its key, through Graphile Worker's function; a role that
+-- may only add goes through KongTask's, and gets back what it gave.
 -- $1 text         task identifier
 -- $2 text         payload as JSON text
 -- $3 text         queue name or null
@@ -23,7 +24,7 @@ from (
         set_config('kongtask.tracestate', coalesce($11::text, ''), true) as tracestate
     offset 0
 ) as context,
-lateral {schema}.add_job(
+lateral {schema}._kongtask_route_job(
     identifier => $1::text || left(context.traceparent || context.tracestate, 0),
     payload => $2::text::json,
     queue_name => $3::text,

@@ -1,14 +1,14 @@
--- Add many jobs through Graphile Worker's function.
+-- Add many jobs through Graphile Worker's function; a role that may only add goes through KongTask's,
+-- and gets back what it gave.
 -- $1 text  JSON array of objects with the fields of job_spec
 -- $2 bool  whether jobs that exist keep their run_at
 -- $3 text  traceparent to keep with the jobs, or null
 -- $4 text  tracestate to keep with the jobs, or null
--- returns  the jobs in no particular order, with the ids of their tasks and queues: names that this
---          very statement makes are not visible to it
+-- returns  the jobs in no particular order
 select
     jobs.id,
-    jobs.task_id,
-    jobs.job_queue_id,
+    jobs.task_identifier,
+    jobs.queue_name,
     jobs.payload::text as payload_json,
     jobs.priority, jobs.run_at, jobs.attempts, jobs.max_attempts, jobs.last_error,
     jobs.created_at, jobs.updated_at, jobs.key, jobs.revision, jobs.locked_at, jobs.locked_by,
@@ -19,7 +19,7 @@ from (
         set_config('kongtask.tracestate', coalesce($4::text, ''), true) as tracestate
     offset 0
 ) as context,
-lateral {schema}.add_jobs(
+lateral {schema}._kongtask_route_jobs(
     array(
         select specs
         from json_populate_recordset(

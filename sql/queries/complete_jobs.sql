@@ -1,10 +1,15 @@
 -- Delete jobs that succeeded and free their queues, if this pool still holds them.
+-- Rows that somebody else holds are waited for shortly: one job must not keep the others back.
 -- $1 text      pool id
 -- $2 bigint[]  job ids
 -- returns      the ids that were deleted; a missing one was no longer this pool's
-with done as (
+with patience as materialized (
+    select set_config('lock_timeout', '500', true) as milliseconds
+),
+done as (
     delete from {schema}._private_jobs as jobs
     where jobs.id = any ($2::bigint[]) and jobs.locked_by = $1::text
+      and (select milliseconds from patience) is not null
     returning jobs.id, jobs.job_queue_id
 ),
 freed as (

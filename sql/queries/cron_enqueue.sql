@@ -1,10 +1,13 @@
 -- Add the jobs of one cron tick, each once among any number of schedulers: an identifier wins when
--- moving its last execution forward to the tick succeeds. Rows are taken in the identifiers'
--- order, so that schedulers wait for each other and never in a circle.
+-- moving its last execution forward to the tick succeeds. Identifiers that another scheduler is
+-- just deciding on are left for a later call. Waiting for one while holding others could close a
+-- circle: Graphile Worker takes them in its crontab's order, whatever that is.
 -- $1 text         JSON list of identifier, task, payload (JSON as text) and job options
 -- $2 timestamptz  the tick
--- returns         identifier and job_id of the winners, in the order given; job_id is null when
---                 add_job lost a race, and then the transaction must be rolled back
+-- $3 boolean      wait for the others instead; right for a list of one
+-- returns         identifier, job_id and is_left of the winners and of what was left, in the order
+--                 given; a winner's job_id is null when add_job lost a race, and then the
+--                 transaction must be rolled back
 with specs as (
     select
         list.place,
@@ -18,17 +21,31 @@ with specs as (
         coalesce(list.spec ->> 'job_key_mode', 'replace') as job_key_mode
     from json_array_elements($1::text::json) with ordinality as list (spec, place)
 ),
+free as materialized (
+    select crontabs.identifier
+    from {schema}._private_known_crontabs as crontabs
+    where crontabs.identifier in (select specs.identifier from specs)
+    for no key update skip locked
+),
+left_over as materialized (
+    select crontabs.identifier
+    from {schema}._private_known_crontabs as crontabs
+    where not $3
+        and crontabs.identifier in (select specs.identifier from specs)
+        and crontabs.identifier not in (select free.identifier from free)
+),
 won as (
     insert into {schema}._private_known_crontabs as crontabs
         (identifier, known_since, last_execution)
     select distinct specs.identifier, $2::timestamptz, $2::timestamptz
     from specs
+    where specs.identifier not in (select left_over.identifier from left_over)
     order by specs.identifier
     on conflict (identifier) do update set last_execution = excluded.last_execution
     where crontabs.last_execution is null or crontabs.last_execution < excluded.last_execution
     returning crontabs.identifier
 )
-select winners.identifier, jobs.id as job_id
+select winners.identifier, jobs.id as job_id, false as is_left, winners.place
 from (
     select specs.*
     from specs
@@ -46,4 +63,8 @@ lateral {schema}.add_job(
     priority => winners.priority,
     job_key_mode => winners.job_key_mode
 ) as jobs
-order by winners.place
+union all
+select specs.identifier, null, true, specs.place
+from specs
+join left_over on left_over.identifier = specs.identifier
+order by place

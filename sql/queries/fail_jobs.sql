@@ -1,5 +1,6 @@
 -- Record failed runs: unlock, put off by the back-off of Graphile Worker or to the chosen time, free
 -- the queues. All arrays are in the order of the ids.
+-- Rows that somebody else holds are waited for shortly: one job must not keep the others back.
 -- $1 text           pool id
 -- $2 bigint[]       job ids
 -- $3 text[]         error texts
@@ -8,7 +9,10 @@
 -- $6 bool[]         whether this was the last attempt, whatever max_attempts says
 -- $7 text[]         payloads that replace the old ones, as JSON text, or null
 -- returns           the ids that were written; a missing one was no longer this pool's
-with failed as (
+with patience as materialized (
+    select set_config('lock_timeout', '500', true) as milliseconds
+),
+failed as (
     update {schema}._private_jobs as jobs
     set last_error = failures.error,
         run_at = coalesce(
@@ -26,6 +30,7 @@ with failed as (
     from unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::interval[], $6::bool[], $7::text[])
         as failures (id, error, at, delay, final, payload)
     where jobs.id = failures.id and jobs.locked_by = $1::text
+      and (select milliseconds from patience) is not null
     returning jobs.id, jobs.job_queue_id
 ),
 freed as (

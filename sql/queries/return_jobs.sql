@@ -1,11 +1,16 @@
 -- Give back jobs that were fetched and not run, with their attempt, and free their queues.
+-- Rows that somebody else holds are waited for shortly: one job must not keep the others back.
 -- $1 text      pool id
 -- $2 bigint[]  job ids
 -- returns      the ids that were given back; a missing one was no longer this pool's
-with returned as (
+with patience as materialized (
+    select set_config('lock_timeout', '500', true) as milliseconds
+),
+returned as (
     update {schema}._private_jobs as jobs
     set attempts = greatest(0, jobs.attempts - 1), locked_by = null, locked_at = null
     where jobs.id = any ($2::bigint[]) and jobs.locked_by = $1::text
+      and (select milliseconds from patience) is not null
     returning jobs.id, jobs.job_queue_id
 ),
 freed as (

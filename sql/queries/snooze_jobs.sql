@@ -1,10 +1,14 @@
 -- Put jobs off to a chosen time, with their attempt, and free their queues.
+-- Rows that somebody else holds are waited for shortly: one job must not keep the others back.
 -- $1 text           pool id
 -- $2 bigint[]       job ids
 -- $3 timestamptz[]  moments of the next attempt, or null
 -- $4 interval[]     delays until the next attempt, or null
 -- returns           the ids that were written; a missing one was no longer this pool's
-with snoozed as (
+with patience as materialized (
+    select set_config('lock_timeout', '500', true) as milliseconds
+),
+snoozed as (
     update {schema}._private_jobs as jobs
     set run_at = coalesce(wishes.at, now() + wishes.delay),
         attempts = greatest(0, jobs.attempts - 1),
@@ -12,6 +16,7 @@ with snoozed as (
         locked_at = null
     from unnest($2::bigint[], $3::timestamptz[], $4::interval[]) as wishes (id, at, delay)
     where jobs.id = wishes.id and jobs.locked_by = $1::text
+      and (select milliseconds from patience) is not null
     returning jobs.id, jobs.job_queue_id
 ),
 freed as (

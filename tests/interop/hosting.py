@@ -32,11 +32,11 @@ class NodeError(Exception):
 class Host:
     """One Node process. `events` holds what its pools said, in order."""
 
-    def __init__(self, node: str, *, name: str = "") -> None:
+    def __init__(self, node: str, *, name: str = "", program: str = "host.mjs") -> None:
         self.name = name
         self.events: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [node, "host.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [node, program], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, env={**os.environ, "PROCESS_NAME": name},
         )  # fmt: skip
         self._ids = itertools.count()

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
 from job_model import JobModel, Moment, Row, Span, Wanted
 
 from kongtask import RescheduleSpec, TaskSpec, WorkerUtils
-from kongtask.postgres.jobs import Failure, JobStore, PoolIdentity
+from kongtask.postgres.jobs import Failure, JobStore
+from kongtask.postgres.life import PoolIdentity
 
 SHORT = settings(max_examples=50, stateful_step_count=40)
 LONG = settings(max_examples=1500, stateful_step_count=60)

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from kongtask import TaskSpec, WorkerUtils
-from kongtask.postgres.jobs import JobStore, PoolIdentity
+from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.life import PoolIdentity
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 JOBS = "graphile_worker._private_jobs"
@@ -154,8 +155,9 @@ async def test_a_pool_that_leaves_is_forgotten_and_one_that_holds_jobs_is_not(
     pool: Pool, store: JobStore, other: JobStore
 ) -> None:
     await add(pool, 1)
-    await store.beat(None)
-    await other.beat(None)
+    await pool.execute(
+        "insert into graphile_worker._kongtask_pools (pool_id) values ('pool-me'), ('pool-other')"
+    )
     await other.fetch(1, [])
     await store.leave()
     rows = await pool.fetch("select pool_id from graphile_worker._kongtask_pools")

@@ -78,14 +78,14 @@ async def test_a_server_that_refuses_is_asked_again(pool: Pool) -> None:
     class Refusing:
         refusals = 2
 
-        async def acquire(self) -> Any:
+        async def acquire(self, *, timeout: float) -> Any:
             if self.refusals:
                 self.refusals -= 1
                 raise asyncpg.ReadOnlySQLTransactionError("cannot execute LISTEN during recovery")
-            return await pool.acquire()
+            return await pool.acquire(timeout=timeout)
 
-        async def release(self, connection: Any, timeout: float) -> None:
-            await pool.release(connection, timeout=timeout)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pool, name)
 
     refusing: Any = Refusing()
     async with listening(refusing) as heard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -12,8 +13,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from cron_hands import HandClock, MovedStore
 
-from kongtask.clock import Clock
 from kongtask.core.cron import KnownCrontab, Tick, parse_crontab
 from kongtask.errors import InvalidJob, StoreUnavailable
 from kongtask.postgres.crontabs import CrontabStore
@@ -35,61 +36,20 @@ DAY = timedelta(days=1)
 EVERY_4_HOURS = parse_crontab("0 */4 * * * four_hourly")
 
 
-class HandClock(Clock):
-    """A clock whose hands the test moves; sleepers wake when the hands pass their moment."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._sleepers: list[tuple[datetime, asyncio.Event]] = []
-        self._somebody_sleeps = asyncio.Event()
-        self.naps: list[float] = []
-
-    def now(self) -> datetime:
-        return self._now
-
-    def jitter(self, low: float = 0.5, high: float = 1.5) -> float:
-        return 1.0
-
-    async def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        alarm = asyncio.Event()
-        self._sleepers.append((self._now + timedelta(seconds=seconds), alarm))
-        self._somebody_sleeps.set()
-        await alarm.wait()
-
-    async def until_asleep(self) -> None:
-        await asyncio.wait_for(self._somebody_sleeps.wait(), 10)
-
-    async def move(self, now: datetime) -> None:
-        """Move the hands, and return when who woke by that sleeps again."""
-        self._now = now
-        await self._wake(lambda due: due <= now)
-
-    async def ring_early(self) -> None:
-        """Wake everybody without moving the hands."""
-        await self._wake(lambda due: True)
-
-    async def _wake(self, is_due: Callable[[datetime], bool]) -> None:
-        await self.until_asleep()
-        woken = [alarm for due, alarm in self._sleepers if is_due(due)]
-        self._sleepers = [(due, alarm) for due, alarm in self._sleepers if not is_due(due)]
-        if woken:
-            self._somebody_sleeps.clear()
-            for alarm in woken:
-                alarm.set()
-            await self.until_asleep()
-
-
-class TroubledStore(CrontabStore):
+class TroubledStore(MovedStore):
     """A store whose calls fail with the errors that are queued for them."""
 
     def __init__(self, pool: asyncpg.Pool[Any], schema: str) -> None:
         super().__init__(pool, schema)
-        self.troubles: dict[str, list[Exception]] = {"known": [], "enqueue": []}
+        self.troubles: dict[str, list[Exception]] = {"known": [], "enqueue": [], "now_at": []}
 
     def _trouble(self, call: str) -> None:
         if self.troubles[call]:
             raise self.troubles[call].pop(0)
+
+    async def now_at(self, monotonic: Callable[[], float]) -> tuple[datetime, float]:
+        self._trouble("now_at")
+        return await super().now_at(monotonic)
 
     async def known(self) -> dict[str, KnownCrontab]:
         self._trouble("known")
@@ -118,8 +78,11 @@ def store(pool: asyncpg.Pool[Any]) -> TroubledStore:
 
 
 @asynccontextmanager
-async def running(store: CrontabStore, items: Iterable[Any], now: datetime) -> AsyncIterator[Scene]:
-    clock, events = HandClock(now), list[tuple[str, Any]]()
+async def running(
+    store: MovedStore, items: Iterable[Any], now: datetime, wrong: timedelta = timedelta(0)
+) -> AsyncIterator[Scene]:
+    clock, events = HandClock(now, wrong), list[tuple[str, Any]]()
+    store.clock = clock
     live = items if isinstance(items, list) else tuple(items)
     runner = CronRunner(store, live, clock, emit=lambda name, event: events.append((name, event)))
     task = asyncio.create_task(runner.run())
@@ -129,6 +92,11 @@ async def running(store: CrontabStore, items: Iterable[Any], now: datetime) -> A
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def payloads(pool: asyncpg.Pool[Any]) -> list[dict[str, Any]]:
+    query = f"select payload::text from {DEFAULT_SCHEMA}._private_jobs order by run_at, id"
+    return [json.loads(row["payload"])["_cron"] for row in await pool.fetch(query)]
 
 
 async def run_ats(pool: asyncpg.Pool[Any]) -> list[datetime]:
@@ -260,7 +228,7 @@ async def test_runners_beside_each_other_fire_once(
     start = NOON - SECOND
     async with (
         running(store, EVERY_4_HOURS, start) as one,
-        running(CrontabStore(pool, DEFAULT_SCHEMA), EVERY_4_HOURS, start) as other,
+        running(MovedStore(pool, DEFAULT_SCHEMA), EVERY_4_HOURS, start) as other,
     ):
         await asyncio.gather(*(each.clock.move(NOON + SECOND) for each in (one, other)))
         events = one.told("cron:scheduled") + other.told("cron:scheduled")
@@ -325,7 +293,7 @@ async def test_items_may_come_while_it_runs(store: TroubledStore, pool: asyncpg.
 async def test_a_cancelled_runner_ends_and_finishes_its_statement(
     pool: asyncpg.Pool[Any],
 ) -> None:
-    class SlowStore(CrontabStore):
+    class SlowStore(MovedStore):
         begun, go_on = asyncio.Event(), asyncio.Event()
 
         async def enqueue(self, tick: Tick) -> tuple[str, ...]:
@@ -334,6 +302,7 @@ async def test_a_cancelled_runner_ends_and_finishes_its_statement(
             return await super().enqueue(tick)
 
     clock, slow = HandClock(NOON - SECOND), SlowStore(pool, DEFAULT_SCHEMA)
+    slow.clock = clock
     task = asyncio.create_task(CronRunner(slow, EVERY_4_HOURS, clock).run())
     await clock.until_asleep()
     moving = asyncio.create_task(clock.move(NOON + SECOND))
@@ -345,3 +314,115 @@ async def test_a_cancelled_runner_ends_and_finishes_its_statement(
     moving.cancel()
     await asyncio.gather(moving, return_exceptions=True)
     assert await run_ats(pool) == [NOON]
+
+
+# The database's clock.
+
+
+@pytest.mark.parametrize("wrong", [7 * MINUTE, -7 * MINUTE, 3 * DAY], ids=["fast", "slow", "days"])
+async def test_a_machine_with_a_wrong_clock_fires_when_the_database_says(
+    store: TroubledStore, pool: asyncpg.Pool[Any], wrong: timedelta
+) -> None:
+    async with running(store, EVERY_4_HOURS, NOON - 2 * SECOND, wrong) as scene:
+        assert scene.clock.naps == pytest.approx([2.001])
+        await scene.clock.move(NOON - timedelta(milliseconds=1))
+        assert await run_ats(pool) == []
+        await scene.clock.move(NOON + SECOND)
+        assert await run_ats(pool) == [NOON]
+        assert scene.told("cron:starting") == [CronStart(start=NOON - 2 * SECOND)]
+    assert (await store.known())["four_hourly"] == KnownCrontab(
+        known_since=NOON - 2 * SECOND, last_execution=NOON
+    )
+
+
+async def test_the_databases_clock_is_read_once_a_minute(
+    store: TroubledStore, pool: asyncpg.Pool[Any]
+) -> None:
+    async with running(store, EVERY_4_HOURS, NOON + SECOND) as scene:
+        for minute in range(1, 6):
+            await scene.clock.move(NOON + minute * MINUTE + SECOND)
+        for _ in range(5):
+            await scene.clock.ring_early()
+        assert store.readings == 6
+
+
+async def test_a_database_whose_clock_is_put_right_is_followed(
+    store: TroubledStore, pool: asyncpg.Pool[Any]
+) -> None:
+    store.ahead = -2 * MINUTE
+    async with running(store, EVERY_4_HOURS, NOON - MINUTE + SECOND) as scene:
+        await scene.clock.move(NOON + 2 * SECOND)
+        assert await run_ats(pool) == []
+        store.ahead = timedelta(0)
+        await scene.clock.move(NOON + MINUTE + 2 * SECOND)
+        await scene.clock.move(NOON + 2 * MINUTE + 2 * SECOND)
+        assert await run_ats(pool) == [NOON]
+
+
+async def test_a_clock_that_cannot_be_read_for_a_while_counts_on(
+    store: TroubledStore, pool: asyncpg.Pool[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(store, EVERY_4_HOURS, NOON - 3 * MINUTE + SECOND) as scene:
+        store.troubles["now_at"] = [StoreUnavailable("gone")] * 3
+        for minute in (-2, -1, 0):
+            await scene.clock.move(NOON + minute * MINUTE + SECOND)
+        assert store.troubles["now_at"] == []
+    assert await run_ats(pool) == [NOON]
+    assert caplog.messages == []
+
+
+# What a job says of its firing.
+
+
+async def test_a_job_added_in_its_minute_says_no_more_than_graphile_workers(
+    store: TroubledStore, pool: asyncpg.Pool[Any]
+) -> None:
+    async with running(store, EVERY_4_HOURS, NOON - SECOND) as scene:
+        await scene.clock.move(NOON + 59 * SECOND)
+    assert await payloads(pool) == [{"ts": "2026-03-04T12:00:00.000Z", "backfilled": False}]
+
+
+async def test_a_job_added_late_says_so(store: TroubledStore, pool: asyncpg.Pool[Any]) -> None:
+    async with running(store, parse_crontab("* * * * * a"), NOON - SECOND) as scene:
+        await scene.clock.move(NOON + MINUTE + SECOND)
+    assert await payloads(pool) == [
+        {"ts": "2026-03-04T12:00:00.000Z", "backfilled": False, "late": True},
+        {"ts": "2026-03-04T12:01:00.000Z", "backfilled": False},
+    ]
+
+
+# Pausing.
+
+
+async def test_a_paused_item_neither_fires_nor_is_made_up_for(
+    store: TroubledStore, pool: asyncpg.Pool[Any]
+) -> None:
+    items = parse_crontab("* * * * * a ?fill=1d\n* * * * * b")
+    await store.register(["a", "b"], NOON - HOUR)
+    assert await store.pause("a")
+    async with running(store, items, NOON - SECOND) as scene:
+        await scene.clock.move(NOON + SECOND)
+        assert [event.enqueued for event in scene.told("cron:scheduled")] == [("b",)]
+        assert scene.told("cron:backfill") == []
+        await scene.clock.move(NOON + 5 * MINUTE + SECOND)
+    assert await run_ats(pool) == [NOON + n * MINUTE for n in range(6)]
+
+
+async def test_a_resumed_item_goes_on_without_what_it_missed(
+    store: TroubledStore, pool: asyncpg.Pool[Any]
+) -> None:
+    now = await CrontabStore(pool, DEFAULT_SCHEMA).now()
+    minute = now.replace(second=0, microsecond=0)
+    items = parse_crontab("* * * * * a ?fill=1h")
+    await store.register(["a"], now - DAY)
+    await store.pause("a")
+    async with running(store, items, minute - 2 * MINUTE - SECOND) as scene:
+        await scene.clock.move(minute - MINUTE + SECOND)
+        await store.resume("a")
+        await scene.clock.move(minute + 2 * MINUTE + SECOND)
+    async with running(store, items, minute + 2 * MINUTE + 2 * SECOND):
+        pass
+    resumed = (await store.known())["a"]
+    assert (resumed.paused, resumed.last_execution) == (False, minute + 2 * MINUTE)
+    assert set(await run_ats(pool)) <= {minute + MINUTE, minute + 2 * MINUTE}
+    assert minute + 2 * MINUTE in await run_ats(pool)

@@ -34,16 +34,29 @@ def test_a_handler_hears_its_event_and_no_other(bus: EventBus) -> None:
 
 def test_a_star_hears_everything_in_order(bus: EventBus) -> None:
     heard: list[object] = []
-    bus.on("*", heard.append)
-    for n in range(5):
+    bus.on("*", lambda event, data: heard.append((event, data)))
+    for n in range(3):
         bus.emit(f"event {n}", n)
-    assert heard == [0, 1, 2, 3, 4]
+    assert heard == [("event 0", 0), ("event 1", 1), ("event 2", 2)]
+
+
+async def test_a_coroutine_function_may_hear_everything(bus: EventBus) -> None:
+    heard: list[object] = []
+
+    async def hear(event: str, data: object) -> None:
+        heard.append((event, data))
+
+    bus.on("*", hear)
+    bus.emit("a", 1)
+    bus.emit("b", 2)
+    await bus.settle()
+    assert heard == [("a", 1), ("b", 2)]
 
 
 def test_handlers_hear_in_the_order_in_which_they_came(bus: EventBus) -> None:
     heard: list[str] = []
     bus.on("a", lambda _: heard.append("first"))
-    bus.on("*", lambda _: heard.append("second"))
+    bus.on("*", lambda event, data: heard.append("second"))
     bus.on("a", lambda _: heard.append("third"))
     bus.emit("a")
     assert heard == ["first", "second", "third"]

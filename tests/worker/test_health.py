@@ -78,7 +78,7 @@ async def test_probes_follow_the_life_of_a_pool(pool: Pool, database_url: str) -
     await lock.execute("select pg_advisory_lock(7)")
     with served(workers, heard) as probes:
         assert await probes.get("/livez") == (200, "ok\n")
-        assert await probes.get("/readyz") == (503, "the database does not answer yet\n")
+        assert await probes.get("/readyz") == (503, "the database has not answered yet\n")
 
         await workers.start()
         await until(lambda: workers.is_ready)
@@ -92,7 +92,9 @@ async def test_probes_follow_the_life_of_a_pool(pool: Pool, database_url: str) -
             "where datname = $1 and pid <> $2", name, lock.get_server_pid(),
         )  # fmt: skip
         await until(lambda: not workers.is_ready)
-        assert await probes.get("/readyz") == (503, "the database does not answer yet\n")
+        status, reason = await probes.get("/readyz")
+        assert status == 503
+        assert reason.startswith("the database does not answer: ")
         assert await probes.get("/livez") == (200, "ok\n")
         await maintenance.execute(f"alter database {name} with allow_connections true")
         await maintenance.close()

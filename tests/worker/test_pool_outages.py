@@ -127,12 +127,12 @@ async def test_a_fetch_that_fails_is_tried_again_soon_however_rare_the_polls(
         return await real(store, *arguments)
 
     monkeypatch.setattr(JobStore, "fetch", lossy)
-    monkeypatch.setattr("kongtask.worker.dispatcher.LONGEST_TROUBLE", timedelta(seconds=0.1))
+    monkeypatch.setattr("kongtask.worker.dispatcher.LONGEST_TROUBLE", 0.1)
     await add(pool, "t", [1])
     hour = options(poll_interval=HOUR, logger=lines, events=heard.bus)
     async with await run_task_list({"t": lambda *_: None}, pool, hour):
         await until(lambda: heard.data("job:success"))
-    assert len(lines.said("jobs cannot be fetched, trying again")) == 1
+    assert len(lines.said("no answer from PostgreSQL, trying again (fetching)")) == 1
     assert len(heard.data("worker:getJob:error")) == 2
 
 
@@ -223,7 +223,7 @@ async def test_outcomes_wait_for_the_database_and_are_told_when_it_has_them(
     )
     quick = options(concurrency=5, logger=lines, events=heard.bus)
     async with await run_task_list({"t": lambda *_: None}, pool, quick):
-        await until(lambda: lines.said("jobs wait: PostgreSQL cannot do this now"))
+        await until(lambda: lines.said("(recording): PostgreSQL cannot do this now"))
         assert not heard.data("job:complete")
         assert len(await rows(pool)) == len(ids)
         await pool.execute("drop table trouble")

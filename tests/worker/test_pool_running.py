@@ -171,7 +171,8 @@ async def test_events_of_a_life_come_in_order(pool: Pool) -> None:
     await workers.release()
 
     assert heard.names("pool", "stop") == [
-        "pool:create", "pool:listen:success", "stop", "pool:gracefulShutdown", "pool:release",
+        "pool:create", "pool:listen:success", "stop", "pool:gracefulShutdown",
+        "pool:gracefulShutdown:complete", "pool:release",
     ]  # fmt: skip
     assert heard.names("job") == ["job:start", "job:success", "job:complete"]
     by_worker = ("worker:create", "worker:release", "worker:stop")

@@ -1,5 +1,6 @@
 """Recurring jobs: reading crontabs and telling when their items fire. It adds no jobs."""
 
+from kongtask.core.cron.calendar import upcoming
 from kongtask.core.cron.crontab import CrontabError, parse_cron_items, parse_crontab
 from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
 from kongtask.core.cron.schedule import (
@@ -34,4 +35,5 @@ __all__ = [
     "resume_point",
     "ticks_due",
     "ticks_owed",
+    "upcoming",
 ]

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 
 from kongtask.core.cron.fields import CrontabFault, clipped, pieces, small_number
 from kongtask.core.cron.item import CronItemOptions
+from kongtask.core.cron.zones import UnknownZone, zone_name
 from kongtask.core.task_spec import TaskSpec, check_job
 from kongtask.errors import InvalidJob
 
@@ -91,6 +92,13 @@ _RULES: dict[str, _Rule] = {
         expected="a number from -32768 to 32767",
         read=_number,
     ),
+    "tz": _Rule(
+        field="timezone",
+        form=re.compile(r"(?s).*"),
+        expected="a time zone such as Europe/Berlin, or leave it out for UTC",
+        # A plus that was not escaped reads as a blank.
+        read=lambda text: zone_name(re.sub(r"(?<=GMT) (?=[0-9])", "+", text)),
+    ),
 }
 _CHECKED_WITH_JOBS = frozenset(TaskSpec.__dataclass_fields__)
 
@@ -138,7 +146,7 @@ def _value(key: str, rule: _Rule, text: str, offset: int) -> Any:
         value = rule.read(text)
         if rule.field in _CHECKED_WITH_JOBS:
             check_job("task", TaskSpec(**{rule.field: value}))
-    except (InvalidJob, OverflowError) as error:
+    except (InvalidJob, UnknownZone, OverflowError) as error:
         raise CrontabFault(
             offset, f"option {key} cannot be {clipped(text)} ({error}): write {rule.expected}"
         ) from error

@@ -1,7 +1,8 @@
-"""Reading crontabs: Graphile Worker's grammar, each mistake named with its line and column.
+"""Reading crontabs: Graphile Worker's grammar and some more, each mistake named with its place.
 
-It refuses what that grammar has not: names of months and days, macros such as @daily, time zones,
-seconds. All times are UTC. The first mistake ends the reading.
+Beyond that grammar there are names of months and days, steps of ranges, macros such as @daily and
+a time zone for each line. It refuses seconds and settings for whole files. The first mistake ends
+the reading.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json5
 from kongtask.core.cron.cron_options import LineOptions, parse_options
 from kongtask.core.cron.fields import FIELDS, CrontabFault, clipped, expand
 from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
+from kongtask.core.cron.zones import UnknownZone, zone_name
 from kongtask.core.task_spec import check_job, is_text
 from kongtask.errors import ConfigurationError, InvalidJob, shown
 
@@ -36,6 +38,8 @@ _MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+"""What may stand in place of the five fields."""
+
 _EXAMPLE = "write for example `30 4 * * 1 send_report ?fill=1d {to: 'all'}`"
 
 
@@ -113,19 +117,36 @@ def parse_cron_items(items: Iterable[CronItem]) -> tuple[ParsedCronItem, ...]:
 
 def _parse_line(line: str, before: Mapping[str, ParsedCronItem]) -> ParsedCronItem:
     words = list(re.finditer(r"\S+", line))
-    _check_words(words)
-    task = words[5]
-    times = _times(words[:5])
+    times, rest = _times_of_line(words)
+    task = rest[0]
     _check_task(task)
     extra, payload_at = LineOptions(), len(line)
-    if len(words) > 6:
-        payload_at = words[6].start()
-        if words[6][0].startswith("?"):
-            extra = parse_options(words[6][0][1:], payload_at + 1)
-            payload_at = words[7].start() if len(words) > 7 else len(line)
+    if len(rest) > 1:
+        payload_at = rest[1].start()
+        if rest[1][0].startswith("?"):
+            extra = parse_options(rest[1][0][1:], payload_at + 1)
+            payload_at = rest[2].start() if len(rest) > 2 else len(line)
     item = _item(task[0], times, extra, _payload(line[payload_at:].rstrip(), payload_at))
     _check_item(item, before, extra.identifier_offset or task.start())
     return item
+
+
+def _times_of_line(words: list[re.Match[str]]) -> tuple[list[tuple[int, ...]], list[re.Match[str]]]:
+    """Return the times that a line begins with, and its other words, of which there are some."""
+    _check_no_setting(words[0])
+    size = 1 if words[0][0].startswith("@") else len(FIELDS)
+    times = _macro(words[0]) if size == 1 else None
+    if len(words) <= size:
+        what = "one such as @daily" if size == 1 else "five time fields"
+        raise CrontabFault(
+            words[0].start(),
+            f"a line has {what} and a task, here {_counted(words)}: {_EXAMPLE}",
+        )
+    return times or _times(words[:size]), words[size:]
+
+
+def _counted(words: Sequence[object]) -> str:
+    return f"are {len(words)} words" if len(words) > 1 else "is one word"
 
 
 def _parse_item(item: CronItem, before: Mapping[str, ParsedCronItem]) -> ParsedCronItem:
@@ -135,21 +156,37 @@ def _parse_item(item: CronItem, before: Mapping[str, ParsedCronItem]) -> ParsedC
         raise CrontabFault(
             0, f"match must be text of five fields, got {shown(item.match)}: {_EXAMPLE}"
         )
-    words = list(re.finditer(r"\S+", item.match))
-    if len(words) != len(FIELDS):
-        raise CrontabFault(
-            0, f"match {clipped(item.match)} has {len(words)} fields: write minute, hour, "
-            "day of month, month and day of week, such as `0 4 * * *`",
-        )  # fmt: skip
+    times = _times_of_match(item.match)
     payload = item.payload if item.payload is not None else {}
     if not isinstance(payload, Mapping):
         raise CrontabFault(
             0, f"payload must be a mapping, got {type(payload).__name__}: use a dict"
         )
     extra = LineOptions(identifier=item.identifier, options=item.options)
-    parsed = _item(item.task, _times(words), extra, _plain_json(dict(payload), 0))
+    parsed = _item(item.task, times, extra, _plain_json(dict(payload), 0))
     _check_item(parsed, before, 0)
     return parsed
+
+
+def _times_of_match(match: str) -> list[tuple[int, ...]]:
+    words = list(re.finditer(r"\S+", match))
+    if len(words) == 1 and words[0][0].startswith("@"):
+        return _macro(words[0])
+    if len(words) != len(FIELDS):
+        raise CrontabFault(
+            0, f"match {clipped(match)} has {len(words)} fields: write minute, hour, "
+            "day of month, month and day of week, such as `0 4 * * *`",
+        )  # fmt: skip
+    return _times(words)
+
+
+def _macro(word: re.Match[str]) -> list[tuple[int, ...]]:
+    fields = _MACROS.get(word[0].lower())
+    if fields is None:
+        raise CrontabFault(
+            word.start(), f"{clipped(word[0])} is unknown: write one of {', '.join(_MACROS)}"
+        )
+    return _times(list(re.finditer(r"\S+", fields)))
 
 
 def _times(words: Sequence[re.Match[str]]) -> list[tuple[int, ...]]:
@@ -169,23 +206,12 @@ def _item(
     )  # fmt: skip
 
 
-def _check_words(words: list[re.Match[str]]) -> None:
-    first = words[0]
-    if first[0].startswith("@"):
-        fields = _MACROS.get(first[0].lower(), "0 0 * * *")
+def _check_no_setting(word: re.Match[str]) -> None:
+    if re.match(r"[A-Za-z_]+=", word[0]):
         raise CrontabFault(
-            first.start(), f"macros such as {clipped(first[0])} are not supported: write `{fields}`"
-        )
-    if re.match(r"[A-Za-z_]+=", first[0]):
-        raise CrontabFault(
-            first.start(),
-            f"settings such as {clipped(first[0])} are not supported: remove the line; "
-            "all times are UTC",
-        )
-    if len(words) <= len(FIELDS):
-        raise CrontabFault(
-            first.start(),
-            f"a line has five time fields and a task, here are {len(words)} words: {_EXAMPLE}",
+            word.start(),
+            f"settings such as {clipped(word[0])} are not supported: remove the line; "
+            "a line's own time zone is written ?tz=Europe/Berlin after its task",
         )
 
 
@@ -250,12 +276,23 @@ def _check_item(item: ParsedCronItem, before: Mapping[str, ParsedCronItem], offs
             offset, f"backfill_period must be a timedelta of 0 or more, "
             f"got {shown(options.backfill_period)}: use timedelta(0) for none",
         )  # fmt: skip
+    _check_zone(options.timezone, offset)
     if item.identifier in before:
         raise CrontabFault(
             offset,
             f"identifier {clipped(item.identifier)} is given twice: "
             "tell the items apart with ?id= in a crontab, with identifier= in Python",
         )
+
+
+def _check_zone(name: object, offset: int) -> None:
+    try:
+        if name is not None:
+            zone_name(name)
+    except UnknownZone as error:
+        raise CrontabFault(
+            offset, f"{error}: write a timezone such as Europe/Berlin, or leave it out for UTC"
+        ) from error
 
 
 def _check_identifier(identifier: str, offset: int) -> None:

@@ -1,7 +1,8 @@
 """One time field of a crontab, from its text to the numbers it stands for.
 
-The grammar is Graphile Worker's: numbers, ranges, `*`, `*/n` and lists of these. Names of months
-and days, and steps of anything but `*`, are refused with what to write in their place.
+The grammar is Graphile Worker's, numbers, ranges, `*`, `*/n` and lists of these, and beyond it
+names of months and days (`jan`, `mon-fri`) and steps of ranges (`9-17/2`). A step of a single
+number is refused with what to write in its place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class TimeField:
     low: int
     high: int
     highest: int
-    names: str = ""
+    names: tuple[str, ...] = ()
 
     @property
     def everything(self) -> range:
@@ -38,10 +39,14 @@ class TimeField:
 MINUTE = TimeField(name="minute", low=0, high=59, highest=59)
 HOUR = TimeField(name="hour", low=0, high=23, highest=23)
 DATE = TimeField(name="day of month", low=1, high=31, highest=31)
-MONTH = TimeField(name="month", low=1, high=12, highest=12, names="January is 1, December is 12")
+MONTH = TimeField(
+    name="month", low=1, high=12, highest=12,
+    names=("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+)  # fmt: skip
 DOW = TimeField(
-    name="day of week", low=0, high=6, highest=7, names="Sunday is 0 or 7, Saturday is 6"
-)
+    name="day of week", low=0, high=6, highest=7,
+    names=("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+)  # fmt: skip
 FIELDS = (MINUTE, HOUR, DATE, MONTH, DOW)
 
 
@@ -91,45 +96,62 @@ def _one(field: TimeField, found: re.Match[str], offset: int) -> Iterable[int]:
 def _span(field: TimeField, found: re.Match[str], offset: int) -> Iterable[int]:
     first = _checked(field, found[1], offset)
     last = _checked(field, found[2], offset + found.start(2))
+    if found[2].lower() == "sun" and first:
+        last = field.highest  # fri-sun goes up
     if last <= first:
         raise CrontabFault(
             offset,
             f"{field.name} range {found[0]} does not go up: "
             f"write the smaller number first, or {first} alone, or list the values with commas",
         )
-    return [_wrapped(field, value) for value in range(first, last + 1)]
-
-
-def _all(field: TimeField, found: re.Match[str], offset: int) -> Iterable[int]:
-    return field.everything
+    step = _step(field, found, 3, offset)
+    return [_wrapped(field, value) for value in range(first, last + 1, step)]
 
 
 def _every_nth(field: TimeField, found: re.Match[str], offset: int) -> Iterable[int]:
-    step = small_number(found[1])
+    return field.everything[:: _step(field, found, 1, offset)]
+
+
+def _step(field: TimeField, found: re.Match[str], group: int, offset: int) -> int:
+    """Return the number after the slash, or 1 where there is none."""
+    if found[group] is None:
+        return 1
+    step = small_number(found[group])
     if step == 0:
-        raise CrontabFault(offset, f"{field.name} step */0 is never: write */1 or more, or *")
-    return field.everything[::step]
+        raise CrontabFault(
+            offset + found.start(group) - 1,
+            f"{field.name} step {clipped(found[0])} is never: write /1 or more, or no step",
+        )
+    return step
 
 
+_VALUE = r"([0-9]+|[A-Za-z]+)"
 _FORMS: tuple[tuple[re.Pattern[str], Callable[..., Iterable[int]]], ...] = (
-    (re.compile(r"([0-9]+)"), _one),
-    (re.compile(r"([0-9]+)-([0-9]+)"), _span),
-    (re.compile(r"\*"), _all),
-    (re.compile(r"\*/([0-9]+)"), _every_nth),
+    (re.compile(_VALUE), _one),
+    (re.compile(rf"{_VALUE}-{_VALUE}(?:/([0-9]+))?"), _span),
+    (re.compile(r"\*(?:/([0-9]+))?"), _every_nth),
 )
 
 
-def _checked(field: TimeField, digits: str, offset: int) -> int:
-    value = small_number(digits)
+def _checked(field: TimeField, text: str, offset: int) -> int:
+    if not text.isdecimal():
+        return _named(field, text, offset)
+    value = small_number(text)
     if not field.low <= value <= field.highest:
-        names = f" ({field.names})" if field.names else ""
-        shown = value if len(digits) < 10 else clipped(digits)
+        names = f", or a name from {field.names[0]} to {field.names[-1]}" if field.names else ""
+        shown = value if len(text) < 10 else clipped(text)
         raise CrontabFault(
             offset,
             f"{field.name} {shown} is out of range {field.low}-{field.highest}: "
             f"write a number from {field.low} to {field.highest}{names}",
         )
     return value
+
+
+def _named(field: TimeField, text: str, offset: int) -> int:
+    if text.lower() in field.names:
+        return field.low + field.names.index(text.lower())
+    raise CrontabFault(offset, _not_understood(field, text))
 
 
 def _wrapped(field: TimeField, value: int) -> int:
@@ -139,19 +161,16 @@ def _wrapped(field: TimeField, value: int) -> int:
 def _refusal(field: TimeField, item: str, offset: int) -> str:
     if not item:
         return f"{field.name} has an empty item: remove the extra comma"
-    if stepped := re.fullmatch(r"([0-9]+)(?:-([0-9]+))?/([0-9]+)", item):
-        values = _stepped(field, stepped, offset)
-        return f"{field.name} {clipped(item)} steps something other than *: write {values}"
-    if field.names and re.fullmatch(r"[A-Za-z,-]+", item):
-        return f"{field.name} {clipped(item)} is a name: write a number; {field.names}"
+    if stepped := re.fullmatch(r"([0-9]+)/([0-9]+)", item):
+        first, step = _checked(field, stepped[1], offset), clipped(stepped[2])[1:-1]
+        stepping = f"{first}-{field.high}/{step}, or " if first < field.high else ""
+        return f"{field.name} {clipped(item)} steps a number: write {stepping}{first} alone"
+    return _not_understood(field, item)
+
+
+def _not_understood(field: TimeField, text: str) -> str:
+    names = f", names such as {field.names[1]}" if field.names else ""
     return (
-        f"{field.name} {clipped(item)} is not understood: "
-        "write numbers, ranges such as 1-5, * or */2, separated by commas"
+        f"{field.name} {clipped(text)} is not understood: "
+        f"write numbers{names}, ranges such as 1-5, * or */2, separated by commas"
     )
-
-
-def _stepped(field: TimeField, found: re.Match[str], offset: int) -> str:
-    first = _checked(field, found[1], offset)
-    last = _checked(field, found[2], offset + found.start(2)) if found[2] else field.high
-    values = range(first, last + 1)[:: max(1, small_number(found[3]))]
-    return ",".join(str(value) for value in values) or str(first)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from kongtask.core.task_spec import JobKeyMode, TaskSpec
 
@@ -26,6 +27,7 @@ class CronItemOptions:
     max_attempts: how often a job may run before it is failed for good; default 25, to 32767.
     job_key: firings replace a job with this key that still waits; 1 to 512 characters.
     job_key_mode: "replace" (default), "preserve_run_at" or "unsafe_dedupe".
+    timezone: the zone whose clock the times are those of, such as "Europe/Berlin"; default UTC.
 
     >>> CronItemOptions(backfill_period=timedelta(hours=12)).max_attempts is None
     True
@@ -37,16 +39,17 @@ class CronItemOptions:
     max_attempts: int | None = None
     job_key: str | None = None
     job_key_mode: JobKeyMode | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronItem:
-    """A recurring job: its task and the times at which it is added, in UTC.
+    """A recurring job: its task and the times at which it is added, in UTC or its time zone.
 
-    It is checked by `parse_cron_items`: `CrontabError`. The grammar is Graphile Worker's.
+    It is checked by `parse_cron_items`: `CrontabError`. The grammar is that of crontabs.
 
     task: the task's name, 1 to 128 characters.
-    match: minute, hour, day of month, month and day of week, as in a crontab.
+    match: minute, hour, day of month, month and day of week, as in a crontab; or such as @daily.
     pattern: another name for match; when both are given, match wins.
     identifier: under which its firings are remembered, 1 to 512 characters; default the task's
         name.
@@ -74,7 +77,7 @@ class CronItem:
 class ParsedCronItem:
     """A recurring job that passed every check, its five time fields written out as numbers.
 
-    Times are in UTC. Each of the five is sorted and without repeats.
+    They are those of its time zone's clock. Each of the five is sorted and without repeats.
 
     task: the task's name.
     identifier: under which its firings are remembered; unique in a crontab.
@@ -92,6 +95,8 @@ class ParsedCronItem:
     ((30,), (4,), (1,))
     >>> item.job[:2], item.job[2].max_attempts
     (('report', {'to': 'all'}), 3)
+    >>> parse_crontab("@daily report ?tz=Europe/Berlin")[0].zone
+    zoneinfo.ZoneInfo(key='Europe/Berlin')
     """
 
     task: str
@@ -103,6 +108,12 @@ class ParsedCronItem:
     dows: tuple[int, ...]
     payload: Mapping[str, Any] = field(default_factory=dict, hash=False)
     options: CronItemOptions = field(default_factory=CronItemOptions)
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The time zone, or None for UTC."""
+        name = self.options.timezone
+        return None if name is None else ZoneInfo(name)
 
     @property
     def job(self) -> tuple[str, Mapping[str, Any], TaskSpec]:

@@ -1,0 +1,231 @@
+"""What KongTask sets out to reach: ratios within one run, where there is somebody to compare with.
+
+Pure: medians in, verdicts out. A target that was not measured is neither met nor missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Workload, participant and number."""
+
+Reading = Callable[[Medians], float | None]
+
+OURS = "kongtask"
+GRAPHILES = ("graphile", "graphile-plain")
+STEADY = 950.0
+"""Jobs a second that must have been added where 1,000 were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A bound on one reading. unit: what stands behind the number."""
+
+    name: str
+    reading: Reading
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = "×"
+
+    @property
+    def bound(self) -> str:
+        """The bound in words.
+
+        >>> Target(name="idle", reading=lambda _: None, at_most=60, unit=" MiB").bound
+        'at most 60 MiB'
+        """
+        if self.at_least is not None:
+            return f"at least {self.at_least:g}{self.unit}"
+        return f"at most {self.at_most:g}{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a target; `met` is None when it was not measured."""
+
+    target: Target
+    measured: float | None
+    met: bool | None
+
+
+def judge(target: Target, medians: Medians) -> Verdict:
+    """Return whether a target was met.
+
+    >>> target = Target(name="drain", reading=value("drain", "kongtask", "per_second"), at_least=9)
+    >>> judge(target, {"drain": {"kongtask": {"per_second": 10.0}}}).met
+    True
+    >>> judge(target, {}).met
+    """
+    measured = target.reading(medians)
+    if measured is None or measured != measured:
+        return Verdict(target, None, None)
+    enough = target.at_least is None or measured >= target.at_least
+    little = target.at_most is None or measured <= target.at_most
+    return Verdict(target, measured, enough and little)
+
+
+def value(workload: str, participant: str, number: str) -> Reading:
+    """Read a number as it is."""
+    return lambda medians: medians.get(workload, {}).get(participant, {}).get(number)
+
+
+def ratio(
+    workload: str, number: str, *others: str, ours: str = OURS, best: Callable[..., float] = max
+) -> Reading:
+    """Read a number of ours over the best of the others' that were measured.
+
+    >>> medians = {"drain": {"kongtask": {"per_second": 30.0}, "graphile": {"per_second": 20.0}}}
+    >>> ratio("drain", "per_second", "graphile", "absent")(medians)
+    1.5
+    """
+
+    def read(medians: Medians) -> float | None:
+        found = medians.get(workload, {})
+        mine = found.get(ours, {}).get(number)
+        theirs = [found[other][number] for other in others if number in found.get(other, {})]
+        return mine / best(theirs) if mine is not None and theirs and best(theirs) else None
+
+    return read
+
+
+def at_rate(reading: Reading, *participants: str) -> Reading:
+    """Read nothing unless jobs were added as fast as they should be beside each of these.
+
+    Where they were not, the machine was full, and who is slower or faster there says little.
+    """
+
+    def read(medians: Medians) -> float | None:
+        rates = [
+            found.get("added_per_second", 0.0)
+            for who, found in medians.get("latency", {}).items()
+            if who in participants
+        ]
+        return reading(medians) if rates and min(rates) >= STEADY else None
+
+    return read
+
+
+def of_both(numerator: Reading, denominator: Reading) -> Reading:
+    """Read the quotient of two readings."""
+
+    def read(medians: Medians) -> float | None:
+        above, below = numerator(medians), denominator(medians)
+        return above / below if above is not None and below else None
+
+    return read
+
+
+def difference(more: Reading, less: Reading) -> Reading:
+    """Read how much more one reading is than another."""
+
+    def read(medians: Medians) -> float | None:
+        above, below = more(medians), less(medians)
+        return above - below if above is not None and below is not None else None
+
+    return read
+
+
+def lost(kept: Reading) -> Reading:
+    """Read in per cent how much is missing from 1."""
+
+    def read(medians: Medians) -> float | None:
+        share = kept(medians)
+        return None if share is None else (1 - share) * 100
+
+    return read
+
+
+TARGETS = (
+    Target(
+        name="no-op jobs, beside bare asyncpg on the same tables",
+        reading=ratio("drain", "per_second", "raw"), at_least=0.9,
+    ),
+    Target(
+        name="no-op jobs, beside Graphile Worker, batched",
+        reading=ratio("drain", "per_second", "graphile"), at_least=1.5,
+    ),
+    Target(
+        name="no-op jobs, beside PgQueuer at its fastest",
+        reading=ratio("drain", "per_second", "pgqueuer", "pgqueuer-default"), at_least=3,
+    ),
+    Target(
+        name="no-op jobs, two processes beside one",
+        reading=ratio("drain", "per_second", "cli", ours="cli-2"), at_least=1.6,
+    ),
+    Target(
+        name="adding to starting at 1,000 jobs/s, median, beside Graphile Worker's best",
+        reading=at_rate(ratio("latency", "p50_ms", *GRAPHILES, best=min), OURS, *GRAPHILES),
+        at_most=0.7,
+    ),
+    Target(
+        name="adding to starting at 1,000 jobs/s, 99th percentile, beside Graphile Worker's best",
+        reading=at_rate(ratio("latency", "p99_ms", *GRAPHILES, best=min), OURS, *GRAPHILES),
+        at_most=0.7,
+    ),
+    Target(
+        name="one named queue",
+        reading=value("one-queue", OURS, "per_second"), at_least=1000, unit=" jobs/s",
+    ),
+    Target(
+        name="one named queue, rounds in which the order was kept",
+        reading=value("one-queue", OURS, "in_order"), at_least=1, unit="",
+    ),
+    Target(
+        name="10,000 named queues, beside Graphile Worker's best",
+        reading=ratio("many-queues", "per_second", *GRAPHILES, "graphile-polling"), at_least=5,
+    ),
+    Target(
+        name="adding many, beside Graphile Worker",
+        reading=ratio("add-bulk", "per_second", "graphile"), at_least=1.2,
+    ),
+    Target(
+        name="adding one, beside a bare `select add_job(…)`",
+        reading=ratio("add-single", "p50_ms", "raw", best=min), at_most=1.1,
+    ),
+    Target(
+        name="deep backlog beside shallow",
+        reading=of_both(value("deep", OURS, "per_second"), value("shallow", OURS, "per_second")),
+        at_least=0.8,
+    ),
+    Target(
+        name="idle, transactions",
+        reading=value("idle", OURS, "transactions_per_second"), at_most=1, unit=" a second",
+    ),
+    Target(
+        name="idle, processor",
+        reading=value("idle", OURS, "processor_share"), at_most=0.5, unit=" % of a core",
+    ),
+    Target(
+        name="idle, memory", reading=value("idle", OURS, "memory_mib"), at_most=60, unit=" MiB"
+    ),
+    Target(
+        name="WAL of a no-op job, beside Graphile Worker, batched",
+        reading=ratio("drain", "wal_bytes_per_job", "graphile", best=min), at_most=1,
+    ),
+    Target(
+        name="memory while draining 1 million",
+        reading=value("memory", OURS, "memory_mib"), at_most=150, unit=" MiB",
+    ),
+    Target(
+        name="growth of it from a tenth of the jobs to all",
+        reading=value("memory", OURS, "growth_mib"), at_most=5, unit=" MiB",
+    ),
+    Target(
+        name="no-op jobs lost to events, heartbeats and tracing, all unused",
+        reading=lost(ratio("features", "per_second", "kongtask-bare")), at_most=5, unit=" %",
+    ),
+    Target(
+        name="processor that sampled tracing takes at 1,000 jobs/s",
+        reading=difference(
+            value("tracing", "kongtask-traced", "processor_share"),
+            value("tracing", OURS, "processor_share"),
+        ),
+        at_most=5, unit=" % of a core",
+    ),
+    Target(
+        name="`kongtask worker` from its start to its first job",
+        reading=value("start-up", "cli", "seconds"), at_most=0.4, unit=" s",
+    ),
+)  # fmt: skip

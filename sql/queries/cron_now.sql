@@ -1,0 +1,3 @@
+-- Read the database's clock, by which recurring jobs fire.
+-- returns  now
+select clock_timestamp() as now

@@ -1,0 +1,80 @@
+"""PgBouncer in transaction mode, before a server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from durable_server import DATABASE, DurableServer, free_port, new_folder
+from postgres_server import PASSWORD, PATIENCE, USER, _is_root, _user
+
+PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+NEEDS_PGBOUNCER = pytest.mark.skipif(
+    PROGRAM is None, reason="pgbouncer is not installed (apt-get install pgbouncer)"
+)
+
+SETTINGS = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = plain
+auth_file = {users}
+pool_mode = {mode}
+default_pool_size = {size}
+max_client_conn = 200
+query_wait_timeout = 10
+server_login_retry = 1
+server_connect_timeout = 5
+logfile = {log}
+"""
+
+
+@contextmanager
+def pooler(server: DurableServer, *, mode: str = "transaction", size: int = 4) -> Iterator[str]:
+    """Yield the URL of the database through the pooler."""
+    folder, port = new_folder(), free_port()
+    users, settings = folder / "users", folder / "settings"
+    users.write_text(f'"{USER}" "{PASSWORD}"\n')
+    settings.write_text(
+        SETTINGS.format(
+            server=server.port, port=port, users=users, mode=mode, size=size, log=folder / "log"
+        )
+    )
+    _give_away(folder)
+    assert PROGRAM is not None
+    process = subprocess.Popen(
+        [PROGRAM, "-q", str(settings)], **_user(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _await(port)
+        yield server.url(DATABASE, port)
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _await(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    with socket.socket() as plug:
+        while plug.connect_ex(("127.0.0.1", port)):
+            assert time.monotonic() < deadline, "pgbouncer does not answer"
+            time.sleep(0.01)
+
+
+def _give_away(folder: Path) -> None:
+    """It refuses to run as root."""
+    if _is_root():
+        for each in (folder, *folder.iterdir()):
+            shutil.chown(each, _user()["user"])
