@@ -118,6 +118,11 @@ class Tracing:
             return _UNTOLD_ADDING
         return _SpannedAdding(self, tracer, tasks, spec)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether spans are made at all."""
+        return self._working_tracer() is not None
+
     def processing(self, job: Job, *, worker_id: str, now: datetime) -> Processing:
         """Open the span of one attempt; it is current inside the block."""
         tracer = self._working_tracer()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,7 @@ from kongtask.core.control import When
 from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import PoolIdentity
-from kongtask.postgres.records import job_from_record, storable_text
+from kongtask.postgres.records import fetched_job, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
 
@@ -33,6 +34,10 @@ class Failure:
     payload_json: str | None = None
 
 
+FIRST_PRIORITY = -32768
+_IN_ORDER = attrgetter("priority", "run_at", "id")
+
+
 class JobStore:
     """The job table of one schema, as one pool of workers sees it."""
 
@@ -41,7 +46,9 @@ class JobStore:
         self._identity = identity
         self._reads = Session(pool, schema)
         self._writes = Session(pool, schema)
+        self._fetch = statement("fetch_jobs", schema)
         self._task_names: dict[int, str] = {}
+        self._task_ids: list[int] = []
 
     async def register_tasks(self) -> None:
         """Give every task of this pool an id, so that its jobs can be found."""
@@ -49,19 +56,29 @@ class JobStore:
         await self._reads.fetch(statement("register_tasks", self._schema), names)
         rows = await self._reads.fetch(statement("read_tasks", self._schema), names)
         self._task_names = {row["id"]: row["identifier"] for row in rows}
+        self._task_ids = list(self._task_names)
 
-    async def fetch(self, limit: int, forbidden_flags: Sequence[str]) -> list[Job]:
-        """Lock up to `limit` due jobs and return them in the order they should run."""
+    async def fetch(
+        self,
+        limit: int,
+        forbidden_flags: Sequence[str] = (),
+        *,
+        of_a_queue: int = 1,
+        start: tuple[int, datetime] | None = None,
+    ) -> list[Job]:
+        """Lock up to `limit` due jobs and return them in the order they should run.
+
+        of_a_queue: how many of one named queue. start: priority and run_at to begin at; jobs that
+        come before are not seen.
+        """
+        priority, run_at = start or (FIRST_PRIORITY, None)
         rows = await self._reads.fetch(
-            statement("fetch_jobs", self._schema),
-            self._identity.pool_id,
-            list(self._task_names),
-            limit,
-            list(forbidden_flags) or None,
-        )
-        names = self._task_names
-        jobs = [job_from_record(row, task_identifier=names[row["task_id"]]) for row in rows]
-        jobs.sort(key=lambda job: (job.priority, job.run_at, job.id))
+            self._fetch, self._identity.pool_id, self._task_ids, limit,
+            list(forbidden_flags) or None, of_a_queue, priority, run_at,
+        )  # fmt: skip
+        names, me = self._task_names, self._identity.pool_id
+        jobs = [fetched_job(row, names, me) for row in rows]
+        jobs.sort(key=_IN_ORDER)
         return jobs
 
     async def complete(self, job_ids: Sequence[int]) -> set[int]:

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import inspect
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
@@ -30,8 +30,8 @@ class Call(Protocol):
 
     is_cancellable: bool
 
-    async def __call__(self, payload: Any, helpers: Helpers) -> Any:
-        """Return what the handler returns, or raise what it raises."""
+    def __call__(self, payload: Any, helpers: Helpers) -> Awaitable[Any]:
+        """Return something to await, which gives what the handler returns or raises."""
 
 
 class Calls:
@@ -72,8 +72,8 @@ class _OnLoop:
     def __init__(self, handler: TaskHandler) -> None:
         self._handler = handler
 
-    async def __call__(self, payload: Any, helpers: Helpers) -> Any:
-        return await self._handler(payload, helpers)
+    def __call__(self, payload: Any, helpers: Helpers) -> Any:
+        return self._handler(payload, helpers)
 
 
 class _InThread:

@@ -26,7 +26,7 @@ from kongtask.worker.cron_clock import DatabaseClock
 FIRST_DELAY = 0.2
 """Seconds before the first attempt after an error; each further one waits half as long again."""
 
-LONGEST_DELAY = 60.0
+LONGEST_DELAY = 3.0
 """Seconds between attempts, before jitter, however many failed."""
 
 REFUSALS = 10

@@ -47,6 +47,7 @@ class EventBus:
     def __init__(self, logger: Logger | None = None) -> None:
         self._logger = logger or StandardLogger()
         self._subscriptions: list[_Subscription] = []
+        self._hearing: dict[str, tuple[_Subscription, ...]] = {}
 
     def on(self, event: str, handler: EventHandler) -> None:
         """Call the handler with the data of each such event.
@@ -61,20 +62,38 @@ class EventBus:
         job:start job 12
         """
         self._subscriptions.append(_Subscription(event, handler))
+        self._hearing.clear()
 
     def off(self, event: str, handler: EventHandler) -> None:
         """Stop calling the handler; unknown ones are ignored."""
         for each in list(self._subscriptions):
             if each.event == event and each.handler == handler:
                 self._subscriptions.remove(each)
+                self._hearing.clear()
                 if each.runner is not None:
                     each.runner.cancel()
 
     def emit(self, event: str, data: Any = None) -> None:
         """Tell everyone who listens. It never raises and never waits."""
-        for each in list(self._subscriptions):
-            if each.event in (event, ANY):
-                self._tell(each, event, data)
+        for each in self._heard_by(event):
+            self._tell(each, event, data)
+
+    def wants(self, event: str) -> bool:
+        """Whether anybody listens for the event, so that its data is worth putting together.
+
+        >>> bus = EventBus()
+        >>> bus.on("job:complete", print)
+        >>> bus.wants("job:complete"), bus.wants("job:start")
+        (True, False)
+        """
+        return bool(self._heard_by(event))
+
+    def _heard_by(self, event: str) -> tuple[_Subscription, ...]:
+        found = self._hearing.get(event)
+        if found is None:
+            found = tuple(each for each in self._subscriptions if each.event in (event, ANY))
+            self._hearing[event] = found
+        return found
 
     async def settle(self, patience: float = 5.0) -> None:
         """Wait until coroutine handlers have heard all events, for `patience` seconds at most.

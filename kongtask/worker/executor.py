@@ -16,11 +16,12 @@ from kongtask.core.batch import batch_outcome, is_batch
 from kongtask.core.control import JobCancelled, JobLost, JobTimedOut
 from kongtask.core.job import Job
 from kongtask.errors import TaskNotFound
-from kongtask.logger import Logger, ScopedLogger
+from kongtask.logger import Logger
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.tracing import Tracing
 from kongtask.worker.calls import Call, Calls
-from kongtask.worker.helpers import Cancellation, Helpers
+from kongtask.worker.helpers import Helpers, Surroundings
+from kongtask.worker.run import Run
 from kongtask.worker.tasks import TaskHandler, task_options
 
 if TYPE_CHECKING:
@@ -47,79 +48,62 @@ class Executor:
         for name, handler in tasks.items():
             options = task_options(name, handler)
             self._tasks[name] = (self._calls.of(handler, options), options.timeout or job_timeout)
-        self._pool = pool
-        self._queue = queue
+        self._surroundings = Surroundings(logger=logger, pool=pool, queue=queue)
         self._logger = logger
         self._tracing = tracing
         self._clock = clock
-        self._cancellations: dict[int, tuple[Call | None, Cancellation]] = {}
         self.cut_outcome: Callable[[Job], Outcome] | None = None
         """What becomes of jobs that are cancelled because patience has ended, once it has."""
 
-    async def execute(self, job: Job, worker_id: str) -> Outcome:
+    async def execute(self, run: Run) -> Outcome:
         """Run the job; when it was cut off, returns what `cut_outcome` says."""
-        cancellation = Cancellation()
-        call, _ = self._tasks.get(job.task_identifier, (None, None))
-        self._cancellations[job.id] = (call, cancellation)
-        helpers = self._helpers(job, worker_id, cancellation)
-        with self._tracing.processing(job, worker_id=worker_id, now=self._clock.now()) as span:
-            try:
-                outcome = await self._run(job, helpers)
-            except asyncio.CancelledError as error:
-                outcome = self._interrupted(job, cancellation.reason or error)
-            except BaseException as error:
-                outcome = failure(job, cancellation.reason or _without_our_frames(error))
-            finally:
-                del self._cancellations[job.id]
+        if not self._tracing.is_on:
+            return await self._guarded(run)
+        with self._tracing.processing(
+            run.job, worker_id=run.worker_id, now=self._clock.now()
+        ) as span:
+            outcome = await self._guarded(run)
             span.finish(outcome)
         return outcome
 
-    def cancel(self, job_id: int, reason: Exception) -> bool:
-        """Tell a run why it is to end; returns whether its asyncio task can be cancelled, too."""
-        found = self._cancellations.get(job_id)
-        if found is None:
-            return False
-        call, cancellation = found
-        cancellation.reason = cancellation.reason or reason
-        return call is None or call.is_cancellable
+    def is_cancellable(self, job: Job) -> bool:
+        """Whether cancelling the asyncio task of a run ends its handler."""
+        found = self._tasks.get(job.task_identifier)
+        return found is None or found[0].is_cancellable
 
     async def close(self) -> None:
         """End processes and let go of threads; one that runs a handler goes on by itself."""
         await self._calls.close()
+
+    async def _guarded(self, run: Run) -> Outcome:
+        job = run.job
+        try:
+            found = self._tasks.get(job.task_identifier)
+            if found is None:
+                raise TaskNotFound(f"this worker has no task {job.task_identifier!r}")
+            call, timeout = found
+            payload, helpers = job.payload, Helpers(self._surroundings, run)
+            if timeout is None:
+                result = await call(payload, helpers)
+            else:
+                result = await _timed(call, payload, helpers, run, timeout)
+            if run.reason is not None:
+                raise run.reason  # a thread ended although it was told to stop
+            if type(payload) is list:
+                return await self._judged(job, payload, result)
+        except asyncio.CancelledError as error:
+            return self._interrupted(job, run.reason or error)
+        except BaseException as error:
+            return failure(job, run.reason or _without_our_frames(error))
+        return SUCCESS
 
     def _interrupted(self, job: Job, reason: BaseException) -> Outcome:
         if self.cut_outcome is None or isinstance(reason, JobCancelled | JobTimedOut | JobLost):
             return failure(job, reason)
         return self.cut_outcome(job)
 
-    def _helpers(self, job: Job, worker_id: str, cancellation: Cancellation) -> Helpers:
-        scope = {"task": job.task_identifier, "job": job.id, "worker": worker_id}
-        return Helpers(
-            logger=ScopedLogger(self._logger, scope),
-            pool=self._pool,
-            schema=self._queue.schema,
-            job=job,
-            worker_id=worker_id,
-            queue=self._queue,
-            cancellation=cancellation,
-        )
-
-    async def _run(self, job: Job, helpers: Helpers) -> Outcome:
-        found = self._tasks.get(job.task_identifier)
-        if found is None:
-            raise TaskNotFound(f"this worker has no task {job.task_identifier!r}")
-        call, timeout = found
-        payload = job.payload
-        if timeout is None:
-            result = await call(payload, helpers)
-        else:
-            result = await _timed(call, payload, helpers, timeout)
-        if helpers.cancellation.reason is not None:
-            raise helpers.cancellation.reason  # a thread ended although it was told to stop
-        return await self._judged(job, payload, result)
-
     async def _judged(self, job: Job, payload: Any, result: Any) -> Outcome:
-        if not isinstance(payload, list) or not isinstance(result, list | tuple):
+        if not isinstance(result, list | tuple):
             return SUCCESS
         if not is_batch(payload, result):
             self._logger.warn(
@@ -131,10 +115,9 @@ class Executor:
         return batch_outcome(job, payload, await _settled(result))
 
 
-async def _timed(call: Call, payload: Any, helpers: Helpers, timeout: timedelta) -> Any:
+async def _timed(call: Call, payload: Any, helpers: Helpers, run: Run, timeout: timedelta) -> Any:
     def told() -> None:
-        cancellation = helpers.cancellation
-        cancellation.reason = cancellation.reason or JobTimedOut(f"took longer than {timeout}")
+        run.reason = run.reason or JobTimedOut(f"took longer than {timeout}")
         if call.is_cancellable and task is not None:
             task.cancel()
 

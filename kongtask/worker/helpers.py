@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
-from kongtask.logger import ScopedLogger
+from kongtask.logger import Logger, ScopedLogger
 from kongtask.postgres.enqueue import JobQueue, NewJob
+from kongtask.worker.run import Run
 
 if TYPE_CHECKING:
     import asyncpg
@@ -22,24 +23,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-@dataclass(slots=True)
-class Cancellation:
-    """Why a run was told to end; None while it was not."""
-
-    reason: Exception | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What is the same for all jobs of a pool."""
+
+    logger: Logger
+    pool: asyncpg.Pool[Any]
+    queue: JobQueue
+
+
 class Helpers:
     """Given to every handler that is a coroutine function.
-
-    logger: adds the job and the task to each line.
-    pool: the asyncpg pool that the worker uses.
-    schema: Postgres schema of the job tables.
-    job: the row that is being run; `job.attempts` counts this run.
-    worker_id: name of the worker, one of the pool's `concurrency`, that runs it.
-    queue: the door through which `add_job` adds.
-    cancellation: what `is_cancelled` looks at.
 
     Example::
 
@@ -55,23 +49,56 @@ class Helpers:
         assert seen == [("graphile_worker", None, False)]
     """
 
-    logger: ScopedLogger
-    pool: asyncpg.Pool[Any]
-    schema: str
-    job: Job
-    worker_id: str
-    queue: JobQueue
-    cancellation: Cancellation
+    __slots__ = ("_logger", "_run", "_surroundings")
+
+    def __init__(self, surroundings: Surroundings, run: Run) -> None:
+        self._surroundings = surroundings
+        self._run = run
+        self._logger: ScopedLogger | None = None
+
+    @property
+    def logger(self) -> ScopedLogger:
+        """Adds the job, the task and the worker to each line."""
+        if self._logger is None:
+            job, worker = self._run.job, self._run.worker_id
+            scope = {"task": job.task_identifier, "job": job.id, "worker": worker}
+            self._logger = ScopedLogger(self._surroundings.logger, scope)
+        return self._logger
+
+    @property
+    def pool(self) -> asyncpg.Pool[Any]:
+        """The asyncpg pool that the worker uses."""
+        return self._surroundings.pool
+
+    @property
+    def schema(self) -> str:
+        """Postgres schema of the job tables."""
+        return self._surroundings.queue.schema
+
+    @property
+    def job(self) -> Job:
+        """The row that is being run; `job.attempts` counts this run."""
+        return self._run.job
+
+    @property
+    def worker_id(self) -> str:
+        """Name of the worker, one of the pool's `concurrency`, that runs it."""
+        return self._run.worker_id
+
+    @property
+    def queue(self) -> JobQueue:
+        """The door through which `add_job` adds."""
+        return self._surroundings.queue
 
     @property
     def is_cancelled(self) -> bool:
         """Whether this run was told to end: by its time-out, by somebody, or by a shutdown."""
-        return self.cancellation.reason is not None
+        return self._run.reason is not None
 
     @property
     def queue_name(self) -> str | None:
         """The named queue that the job belongs to, or None."""
-        return self.job.queue_name
+        return self._run.job.queue_name
 
     async def add_job(
         self,

@@ -37,16 +37,18 @@ class Outage:
 
     @property
     def reason(self) -> str | None:
-        """What the database, or the way to it, said first; None while it answers."""
+        """What the database, or the way to it, said last; None while it answers."""
         return None if self._current is None else self._current.said
 
     def trouble(self, part: Part, error: Exception) -> None:
         """Hear that a part got no answer."""
+        said = str(error) if isinstance(error, KongTaskError) else repr(error)
         if self._current is not None:
             self._current.parts.add(part)
+            self._current.said = said
             return
-        said = str(error) if isinstance(error, KongTaskError) else repr(error)
-        self._current = _Current(self._clock.monotonic(), said, {part})
+        # The heart has a connection of its own, and notices some seconds later.
+        self._current = _Current(self._clock.monotonic(), said, {part, "heartbeat"})
         self._logger.warn(f"no answer from PostgreSQL, trying again ({part}): {said}")
         self._events.emit(DATABASE_LOST, OutageData(pool_id=self._pool_id, error=error))
 

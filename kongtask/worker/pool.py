@@ -46,15 +46,18 @@ from kongtask.postgres.listener import Listener
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.postgres.pool import close_pool
 from kongtask.tracing import Tracing
+from kongtask.worker.crew import Crew
 from kongtask.worker.cron import CronRunner
 from kongtask.worker.dispatcher import Dispatcher
 from kongtask.worker.executor import Executor
+from kongtask.worker.fetcher import Fetcher
 from kongtask.worker.heart import Heart
 from kongtask.worker.heart_thread import HeartThread
 from kongtask.worker.identity import check_size, pool_identity
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.outage import Outage
-from kongtask.worker.recorder import Recorder, Settled
+from kongtask.worker.recorder import Recorder
+from kongtask.worker.run import Run
 from kongtask.worker.signals import handled_signals
 from kongtask.worker.tasks import TaskHandler, check_tasks
 from kongtask.worker.unserved import UnservedTasks
@@ -126,14 +129,18 @@ class WorkerPool:
             tracing=tracing, clock=clock, concurrency=options.concurrency,
             job_timeout=options.job_timeout,
         )  # fmt: skip
+        self._crew = Crew(
+            worker_ids=list(self._worker_ids), executor=self._executor, recorder=self._recorder,
+            options=options, on_room=lambda: self._dispatcher.has_room(),
+        )  # fmt: skip
+        self._fetcher = Fetcher(store=self._store, options=options, held=self._held)
         self._dispatcher = Dispatcher(
-            pool_id=self.pool_id, worker_ids=list(self._worker_ids), store=self._store,
-            executor=self._executor, recorder=self._recorder, options=options,
-            outage=self._outage, once=once,
+            pool_id=self.pool_id, fetcher=self._fetcher, crew=self._crew,
+            recorder=self._recorder, options=options, outage=self._outage, once=once,
         )  # fmt: skip
         heart = Heart(
             clock=clock, recovery_timeout=options.recovery_timeout,
-            held=lambda: self._dispatcher.held,
+            held=lambda: self._crew.held,
             on_beat=lambda beat, at: self._heart.call(self._beaten, beat, at),
             on_trouble=lambda error: self._heart.call(self._outage.trouble, "heartbeat", error),
         )  # fmt: skip
@@ -247,12 +254,12 @@ class WorkerPool:
     @property
     def running(self) -> list[Job]:
         """The jobs that run now."""
-        return self._dispatcher.running
+        return self._crew.running
 
     @property
     def waiting(self) -> int:
         """How many jobs are fetched and not started."""
-        return self._dispatcher.waiting
+        return self._crew.waiting
 
     async def __aenter__(self) -> Self:
         """Return the pool, which runs already."""
@@ -268,7 +275,7 @@ class WorkerPool:
         await self.release()
 
     async def _run(self) -> None:
-        with self._signals, watched_loop(self._options.logger, self._dispatcher.job_of):
+        with self._signals, watched_loop(self._options.logger, self._crew.job_of):
             try:
                 await self._work()
             except BaseExceptionGroup as group:
@@ -300,7 +307,7 @@ class WorkerPool:
 
     def _beaten(self, beat: Beat, asked_at: float) -> None:
         self._outage.answered("heartbeat")
-        self._dispatcher.lost(beat.lost, asked_at)
+        self._crew.lost(beat.lost, asked_at)
         for each in beat.freed:
             self._options.logger.warn(
                 f"freed {each.jobs} jobs of {each.pool_id}: {_REASONS[each.reason]}",
@@ -364,16 +371,25 @@ class WorkerPool:
         for worker_id in self._worker_ids:
             self._options.events.emit(WORKER_STOP, WorkerCreateData(worker_id=worker_id))
 
-    def _settled(self, done: Settled) -> None:
-        self._dispatcher.settled(done)
-        run = done.run
-        if not run.worker_id:
-            return  # it was never started
+    def _held(self) -> list[int]:
+        return [*self._crew.held, *(run.job.id for run in self._recorder.unsettled)]
+
+    def _settled(self, runs: Sequence[Run], lost: bool) -> None:
+        self._dispatcher.settled(runs, lost)
+        wants = getattr(self._options.events, "wants", lambda event: True)
+        told = {kind: [each for each in names if wants(each)] for kind, names in _EVENTS.items()}
+        if any(told.values()):
+            for run in runs:
+                self._tell(run, lost, told[run.outcome.kind])
+
+    def _tell(self, run: Run, lost: bool, names: Sequence[str]) -> None:
+        if not run.worker_id or not names:
+            return  # it was never started, or nobody listens
         data = JobCompleteData(
             worker_id=run.worker_id, job=run.job, error=run.outcome.error,
-            outcome=run.outcome, seconds=run.seconds, lost=done.lost,
+            outcome=run.outcome, seconds=run.seconds, lost=lost,
         )  # fmt: skip
-        for event in _EVENTS[run.outcome.kind]:
+        for event in names:
             self._options.events.emit(event, data)
 
     def _listening(self, trouble: str | None) -> None:
@@ -390,7 +406,7 @@ class WorkerPool:
 
     def _cancelled(self, pool_id: str, job_ids: set[int]) -> None:
         if pool_id == self.pool_id:
-            self._dispatcher.cancel(job_ids)
+            self._crew.cancel(job_ids)
 
     def _migrated(self, breaking: bool) -> None:
         if breaking:

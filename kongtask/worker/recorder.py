@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from kongtask.clock import Clock
-from kongtask.core.attempt import Outcome, OutcomeKind
-from kongtask.core.job import Job
+from kongtask.core.attempt import OutcomeKind
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.logger import Logger
 from kongtask.postgres.jobs import Failure, JobStore
 from kongtask.postgres.session import Clash, RowHeld
 from kongtask.worker.outage import Outage
+from kongtask.worker.run import Run
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 2.0
@@ -34,22 +33,8 @@ MOST_UNSETTLED = 2 * MOST_AT_ONCE
 """Outcomes that wait to be written from which on no further jobs should be fetched."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run of a job that ended. `seconds`: how long it took."""
-
-    job: Job
-    worker_id: str
-    outcome: Outcome
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """A run whose outcome the database has. `lost`: the job was no longer this pool's."""
-
-    run: Run
-    lost: bool = False
+OnSettled = Callable[[Sequence[Run], bool], None]
+"""Hears of runs whose outcomes the database has; with true, of runs whose jobs were others'."""
 
 
 class Recorder:
@@ -62,7 +47,7 @@ class Recorder:
         logger: Logger,
         clock: Clock,
         outage: Outage,
-        on_settled: Callable[[Settled], None],
+        on_settled: OnSettled,
     ) -> None:
         self._store = store
         self._logger = logger
@@ -85,7 +70,7 @@ class Recorder:
 
     def forfeit(self, run: Run) -> None:
         """Take note of a run whose job is others' now; nothing is written."""
-        self._settle(run, lost=True)
+        self._settle([], [run])
 
     @property
     def unsettled(self) -> list[Run]:
@@ -135,8 +120,11 @@ class Recorder:
             await self._write(write, runs[:middle], retries)
             await self._write(write, runs[middle:], retries)
             return
-        for run in runs:
-            self._settle(run, lost=sure and run.job.id not in held)
+        if not sure or len(held) == len(runs):
+            self._settle(runs, [])
+            return
+        kept = [run for run in runs if run.job.id in held]
+        self._settle(kept, [run for run in runs if run.job.id not in held])
 
     async def _written(self, write: _Write, runs: Sequence[Run]) -> tuple[set[int], bool]:
         """Return the ids that were written, and whether a missing one is sure to be lost.
@@ -180,14 +168,18 @@ class Recorder:
                 f"the outcome of job {job} waits: another transaction holds its row", {"job": job}
             )
 
-    def _settle(self, run: Run, *, lost: bool) -> None:
-        if lost:
+    def _settle(self, written: Sequence[Run], lost: Sequence[Run]) -> None:
+        for run in lost:
             self._logger.warn(
                 f"job {run.job.id} was taken over by others before its run was recorded",
                 {"job": run.job.id, "task": run.job.task_identifier},
             )
-        self._held.discard(run.job.id)
-        self._on_settled(Settled(run=run, lost=lost))
+        if self._held:
+            self._held.difference_update(run.job.id for run in (*written, *lost))
+        if written:
+            self._on_settled(written, False)
+        if lost:
+            self._on_settled(lost, True)
 
 
 _Write = Callable[[JobStore, Sequence[Run]], Awaitable[set[int]]]

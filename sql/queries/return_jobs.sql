@@ -16,7 +16,15 @@ returned as (
 freed as (
     update {schema}._private_job_queues as queues
     set locked_by = null, locked_at = null
-    from returned
-    where queues.id = returned.job_queue_id and queues.locked_by = $1::text
+    where queues.locked_by = $1::text
+      and queues.id in (select job_queue_id from returned)
+      and queues.id not in (
+          select jobs.job_queue_id
+          from {schema}._private_jobs as jobs
+          where jobs.locked_by = $1::text
+            and jobs.locked_at is not null
+            and jobs.job_queue_id is not null
+            and jobs.id <> all ($2::bigint[])
+      )
 )
 select id from returned

@@ -30,6 +30,10 @@ def good(name: str) -> dict[str, Any]:
 GOOD: dict[str, dict[str, Any]] = {
     "smallest": {},
     "manual": {"scaling": {"mode": "Manual"}, "replicas": 3},
+    "a crontab's names, nicknames and zones": {
+        "crontab": "@daily report\n@Hourly shop/report {}\n0 4 * * * shop/report ?id=four\n"
+        "0 9-17/2 * JAN,mar-may mon-fri report ?tz=Europe/Berlin&id=office\n",
+    },
     "full": {
         "imagePullPolicy": "IfNotPresent",
         "tasks": {"modules": ["shop.tasks", "mail"]},
@@ -107,11 +111,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "spec.replicas: Invalid value: replicas must be set when scaling.mode is Manual: "
         "add replicas, or leave scaling.mode at Auto",
     ),
-    "a crontab with a nickname": (
-        {"crontab": "@daily report"},
-        "spec.crontab: Invalid value: \"@daily report\": crontab must hold lines of the form "
+    "a crontab with an unknown nickname": (
+        {"crontab": "@reboot report"},
+        "spec.crontab: Invalid value: \"@reboot report\": crontab must hold lines of the form "
         "'minute hour day month weekday task ?options {payload}'",
     ),
+    "a crontab with the last day": (
+        {"crontab": "0 0 L * * report"}, "(L and W are not known)"),
+    "a crontab with a day for a month": (
+        {"crontab": "0 0 * mon * report"}, "names of months and days too"),
+    "a crontab with six fields": (
+        {"crontab": "0 0 4 * * * report"}, "crontab must hold lines of the form"),
+    "a crontab with six fields and a name": (
+        {"crontab": "0 0 4 * * mon report"}, "crontab must hold lines of the form"),
     "a crontab with four fields": (
         {"crontab": "* * * * report"}, "crontab must hold lines of the form"),
     "tracing to nowhere": (

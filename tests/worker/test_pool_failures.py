@@ -225,7 +225,7 @@ async def test_a_payload_that_python_cannot_hold_fails_its_job_alone(pool: Pool)
 async def test_one_job_that_cannot_be_deleted_holds_no_other_up(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "LONGEST_DELAY", 0.3)
+    monkeypatch.setattr(recorder, "REFUSED_DELAY", 0.3)
     lines, heard = Lines(), Heard()
     ids = await add(pool, "t", range(50))
     await refuse_deleting(pool, ids[20])
