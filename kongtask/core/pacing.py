@@ -12,7 +12,7 @@ from dataclasses import dataclass
 LOOK_AHEAD = 0.2
 """Seconds of work that may lie fetched and not started."""
 
-MOST_AHEAD = 500
+MOST_AHEAD = 1000
 """Jobs that may lie fetched and not started, however fast they are."""
 
 LONGEST_WAIT = 2.0
@@ -46,7 +46,7 @@ def look_ahead(pace: Pace) -> int:
     """Return how many jobs may lie fetched and not started.
 
     >>> look_ahead(Pace(rate=2.0)), look_ahead(Pace(rate=1000.0)), look_ahead(Pace(rate=1e6))
-    (0, 200, 500)
+    (0, 200, 1000)
     """
     return min(MOST_AHEAD, int(pace.rate * LOOK_AHEAD))
 

@@ -29,7 +29,13 @@ REFUSED_DELAY = 5.0
 
 MOST_AT_ONCE = 1000
 
-MOST_UNSETTLED = 2 * MOST_AT_ONCE
+BUSY = 30
+"""Outcomes in a batch from which on the next one is left some time to gather."""
+
+GATHERING = 0.004
+"""Seconds that a batch may gather: fewer and larger ones cost the database much less."""
+
+MOST_UNSETTLED = 4 * MOST_AT_ONCE
 """Outcomes that wait to be written from which on no further jobs should be fetched."""
 
 
@@ -58,15 +64,17 @@ class Recorder:
         self._writing: list[Run] = []
         self._refused: list[Run] = []
         self._held: set[int] = set()
+        self._is_busy = False
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def record(self, run: Run) -> None:
         """Take note of a run; it is written soon."""
+        if not self._pending:
+            self._idle.clear()
+            self._changed.set()
         self._pending.append(run)
-        self._idle.clear()
-        self._changed.set()
 
     def forfeit(self, run: Run) -> None:
         """Take note of a run whose job is others' now; nothing is written."""
@@ -93,6 +101,8 @@ class Recorder:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
+                if self._is_busy and len(self._pending) < MOST_AT_ONCE:
+                    await asyncio.sleep(GATHERING)
                 while self._pending:
                     await self._write_next(retries)
                 if not self._refused:
@@ -100,6 +110,7 @@ class Recorder:
 
     async def _write_next(self, retries: asyncio.TaskGroup) -> None:
         self._writing = self._pending[:MOST_AT_ONCE]
+        self._is_busy = len(self._writing) >= BUSY
         del self._pending[:MOST_AT_ONCE]
         for kinds, write in _WRITES:
             runs = [run for run in self._writing if run.outcome.kind in kinds]

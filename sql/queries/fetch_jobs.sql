@@ -57,8 +57,7 @@ taken_queues as (
 )
 update {schema}._private_jobs as jobs
 set attempts = jobs.attempts + 1, locked_by = $1::text, locked_at = now()
-from chosen
-where jobs.id = chosen.id
+where jobs.id = any (array(select id from chosen))
 returning
     jobs.id,
     jobs.payload::text as payload_json,

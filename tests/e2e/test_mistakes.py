@@ -11,8 +11,8 @@ WRONG = {
         {"scaling": {"minReplicas": 9}},
         "scaling.minReplicas must be at most scaling.maxReplicas: lower the one or raise the other",
     ),
-    "a nickname in the crontab": (
-        {"crontab": "@daily report"},
+    "an unknown nickname in the crontab": (
+        {"crontab": "@reboot report"},
         "crontab must hold lines of the form 'minute hour day month weekday task",
     ),
     "a misspelt field": ({"concurency": 3}, 'unknown field "spec.concurency"'),

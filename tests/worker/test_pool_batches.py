@@ -14,7 +14,7 @@ from worker_words import Heard, add, assert_nothing_left, is_empty, options, row
 
 from kongtask import Helpers, TaskSpec, WorkerPool, WorkerUtils, run_task_list
 from kongtask.postgres.jobs import JobStore
-from kongtask.worker import dispatcher
+from kongtask.worker import crew, dispatcher
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 HOUR = timedelta(hours=1)
@@ -28,8 +28,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     def counting(name: str) -> Callable[..., Any]:
         real = getattr(JobStore, name)
 
-        async def call(store: JobStore, *arguments: Any) -> Any:
-            found = await real(store, *arguments)
+        async def call(store: JobStore, *arguments: Any, **how: Any) -> Any:
+            found = await real(store, *arguments, **how)
             sizes[name].append(len(found))
             return found
 
@@ -63,6 +63,7 @@ async def test_what_flows_is_not_given_back(
     pool: Pool, counted: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Jobs wait for a moment each; that some job always waits is not staleness."""
+    monkeypatch.setattr(crew, "LONGEST_WAIT", 0.5)
     monkeypatch.setattr(dispatcher, "LONGEST_WAIT", 0.5)
     done = 0
 

@@ -91,8 +91,8 @@ async def test_an_answer_that_is_lost_on_its_way_costs_nothing(
     losses = iter([True, True])
     runs: Counter[object] = Counter()
 
-    async def lossy(store: JobStore, *arguments: Any) -> Any:
-        found = await real(store, *arguments)
+    async def lossy(store: JobStore, *arguments: Any, **how: Any) -> Any:
+        found = await real(store, *arguments, **how)
         if next(losses, False):
             raise StoreUnavailable("the answer was lost")
         return found
@@ -121,10 +121,10 @@ async def test_a_fetch_that_fails_is_tried_again_soon_however_rare_the_polls(
     real = JobStore.fetch
     losses = iter([True, True])
 
-    async def lossy(store: JobStore, *arguments: Any) -> Any:
+    async def lossy(store: JobStore, *arguments: Any, **how: Any) -> Any:
         if next(losses, False):
             raise StoreUnavailable("the connection to PostgreSQL was lost")
-        return await real(store, *arguments)
+        return await real(store, *arguments, **how)
 
     monkeypatch.setattr(JobStore, "fetch", lossy)
     monkeypatch.setattr("kongtask.worker.dispatcher.LONGEST_TROUBLE", 0.1)
@@ -326,17 +326,19 @@ async def test_once_ends_with_the_error_when_the_database_goes_and_after_its_run
 ) -> None:
     """The job that runs is finished and recorded first; nothing stays locked."""
     real, fetches = JobStore.fetch, 0
-    ended = False
+    begun, ended = asyncio.Event(), False
 
-    async def failing(store: JobStore, *arguments: Any) -> Any:
+    async def failing(store: JobStore, *arguments: Any, **how: Any) -> Any:
         nonlocal fetches
         fetches += 1
         if fetches == 2:
+            await begun.wait()
             raise StoreUnavailable("gone")
-        return await real(store, *arguments)
+        return await real(store, *arguments, **how)
 
     async def slow(payload: object, helpers: Helpers) -> None:
         nonlocal ended
+        begun.set()
         await until(lambda: fetches >= 2)
         await helpers.pool.fetchval("select pg_sleep(0.1)")
         ended = True
