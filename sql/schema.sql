@@ -142,6 +142,24 @@ create table graphile_worker.migrations (
 
 CREATE TRIGGER _kongtask_take_context BEFORE UPDATE OF task_id ON graphile_worker._private_jobs FOR EACH ROW EXECUTE FUNCTION graphile_worker._kongtask_take_context();
 
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_any(specs graphile_worker.job_spec[], job_key_preserve_run_at boolean)
+ RETURNS graphile_worker._private_jobs[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+    ids bigint[];
+begin
+    if exists (select 1 from unnest(specs) as spec where spec.job_key is not null) then
+        return array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
+    end if;
+    -- Two statements: the second sees what the first one made.
+    ids := array(select added from "graphile_worker"._kongtask_add_plain(specs) as added);
+    return array(
+        select jobs from "graphile_worker"._private_jobs as jobs where jobs.id = any (ids) order by jobs.id
+    );
+end;
+$function$;
+
 CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text)
  RETURNS graphile_worker._kongtask_added
  LANGUAGE plpgsql
@@ -179,7 +197,7 @@ declare
     added "graphile_worker"._private_jobs[];
 begin
     -- Two statements: the second sees the tasks and queues that the first one made.
-    added := array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
+    added := "graphile_worker"._kongtask_add_any(specs, job_key_preserve_run_at);
     return query
     select
         jobs.id, tasks.identifier, queues.queue_name,
@@ -194,6 +212,55 @@ begin
 exception
     when data_exception then
         raise exception using errcode = sqlstate, message = sqlerrm;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_plain(specs graphile_worker.job_spec[])
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+AS $function$
+begin
+    insert into "graphile_worker"._private_tasks as tasks (identifier)
+    select distinct spec.identifier
+    from unnest(specs) as spec
+    where not exists (
+        select 1 from "graphile_worker"._private_tasks as known where known.identifier = spec.identifier
+    )
+    on conflict do nothing;
+
+    insert into "graphile_worker"._private_job_queues as queues (queue_name)
+    select distinct spec.queue_name
+    from unnest(specs) as spec
+    where spec.queue_name is not null
+      and not exists (
+          select 1 from "graphile_worker"._private_job_queues as known where known.queue_name = spec.queue_name
+      )
+    on conflict do nothing;
+
+    perform pg_notify(
+        'jobs:insert',
+        '{"r":' || random()::text || ',"count":' || cardinality(specs)::text || '}'
+    );
+
+    return query
+    insert into "graphile_worker"._private_jobs as jobs
+        (task_id, job_queue_id, payload, run_at, max_attempts, priority, flags)
+    select
+        tasks.id,
+        queues.id,
+        coalesce(spec.payload, '{}'::json),
+        coalesce(spec.run_at, now()),
+        coalesce(spec.max_attempts, 25::smallint),
+        coalesce(spec.priority, 0::smallint),
+        case when spec.flags is not null then
+            (select jsonb_object_agg(flag, true) from unnest(spec.flags) as flag)
+        end
+    from unnest(specs) with ordinality as spec
+        (identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags, place)
+    join "graphile_worker"._private_tasks as tasks on tasks.identifier = spec.identifier
+    left join "graphile_worker"._private_job_queues as queues on queues.queue_name = spec.queue_name
+    order by spec.place
+    returning jobs.id;
 end;
 $function$;
 
@@ -245,7 +312,7 @@ begin
         select jobs.* from "graphile_worker"._kongtask_add_jobs(specs, job_key_preserve_run_at) as jobs;
         return;
     end if;
-    added := array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
+    added := "graphile_worker"._kongtask_add_any(specs, job_key_preserve_run_at);
     return query
     select
         jobs.id, tasks.identifier, queues.queue_name, jobs.payload, jobs.priority, jobs.run_at,
@@ -255,6 +322,19 @@ begin
     from unnest(added) as jobs
     join "graphile_worker"._private_tasks as tasks on tasks.id = jobs.task_id
     left join "graphile_worker"._private_job_queues as queues on queues.id = jobs.job_queue_id;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_route_plain(specs graphile_worker.job_spec[])
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if not "graphile_worker"._kongtask_may_insert() then
+        return query select jobs.id from "graphile_worker"._kongtask_add_jobs(specs) as jobs;
+        return;
+    end if;
+    return query select added from "graphile_worker"._kongtask_add_plain(specs) as added;
 end;
 $function$;
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from kongtask.core.job import Job
 from kongtask.core.new_job import WantedJob
+from kongtask.core.task_spec import DEFAULT_SPEC
 
 ONE_BY_ONE = "one by one"
 """The jobs for which the database has no function that takes many."""
@@ -31,6 +32,11 @@ def by_mode(jobs: Iterable[WantedJob]) -> dict[str, list[WantedJob]]:
         alone = mode == "unsafe_dedupe" or _is_rewritten(job.payload_json)
         groups[ONE_BY_ONE if alone else mode].append(job)
     return groups
+
+
+def is_plain(jobs: Iterable[WantedJob]) -> bool:
+    """Whether one call can take all of them, and none has a key."""
+    return not any(job.spec.job_key is not None or _is_rewritten(job.payload_json) for job in jobs)
 
 
 def rows_json(jobs: Iterable[WantedJob]) -> str:
@@ -56,6 +62,8 @@ def matched(wanted: Sequence[WantedJob], jobs: Sequence[Job]) -> list[Job | None
 
 def _row_json(job: WantedJob) -> str:
     options, run_at = job.spec, job.spec.run_at
+    if options is DEFAULT_SPEC:
+        return f'{{"identifier": {json.dumps(job.task)}, "payload": {job.payload_json}}}'
     fields = {
         "identifier": job.task,
         "queue_name": options.queue_name,
@@ -88,4 +96,4 @@ def _wanted_fingerprint(wanted: WantedJob, now: datetime | None) -> object:
 
 def _is_rewritten(text: str) -> bool:
     """Whether `add_jobs` would refuse the payload, or store it with other escapes."""
-    return bool(_NO_TEXT.search(text)) or (text[0] == '"' and "\\" in text)
+    return "\\" in text and (text[0] == '"' or bool(_NO_TEXT.search(text)))

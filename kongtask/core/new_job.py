@@ -22,6 +22,10 @@ CHUNK_JOBS = 5_000
 CHUNK_CHARACTERS = 16_000_000
 """How much JSON one statement carries; a payload that is longer goes by itself."""
 
+MOST_REMEMBERED = 1000
+_good_tasks: set[str] = set()
+"""Task identifiers that were checked before, so many at most: adding many jobs repeats few."""
+
 
 @dataclass(frozen=True, slots=True)
 class WantedJob:
@@ -33,6 +37,9 @@ class WantedJob:
     position: int | None = None
 
 
+_as_json = json.JSONEncoder(allow_nan=False).encode
+
+
 def wanted_job(
     task: str, payload: object, spec: TaskSpec | None, position: int | None = None
 ) -> WantedJob:
@@ -42,7 +49,10 @@ def wanted_job(
     '{}'
     """
     spec = DEFAULT_SPEC if spec is None else spec
-    check_job(task, spec, position)
+    if spec is not DEFAULT_SPEC or task not in _good_tasks:
+        check_job(task, spec, position)
+        if len(_good_tasks) < MOST_REMEMBERED:
+            _good_tasks.add(task)
     return WantedJob(task, _payload_json(payload, position), spec, position)
 
 
@@ -87,7 +97,7 @@ def _wanted_jobs(jobs: Iterable[NewJob]) -> Iterator[WantedJob]:
 def _payload_json(payload: object, position: int | None) -> str:
     """Return the payload as JSON text; None is an empty object, as Graphile Worker has it."""
     try:
-        return json.dumps({} if payload is None else payload, allow_nan=False)
+        return _as_json({} if payload is None else payload)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidJob(
             f"payload is not JSON ({_reason(error)}): use dicts, lists, strings, numbers, "

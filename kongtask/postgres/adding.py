@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from itertools import chain
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
-from kongtask.core.bulk import ONE_BY_ONE, by_mode, matched, rows_json
+from kongtask.core.bulk import ONE_BY_ONE, by_mode, is_plain, matched, rows_json
 from kongtask.core.job import Job
 from kongtask.core.new_job import NewJob, WantedJob, wanted_chunks, wanted_job
 from kongtask.core.task_spec import TaskSpec
@@ -64,6 +64,9 @@ async def add_many(
         del first  # so that it goes when it has been sent
         async with sender.all_or_none() as inside:
             for chunk in todo:
+                if not return_jobs and is_plain(chunk):
+                    ids.extend(await _add_plain(inside, chunk, adding.context))
+                    continue
                 added = await _add_chunk(inside, chunk, adding.context)
                 ids.extend(job.id for job in added)
                 kept += added if return_jobs else ()
@@ -116,6 +119,11 @@ async def _add_chunk(sender: Sender, chunk: list[WantedJob], context: TraceConte
             # What a race lost is added again by itself.
             added[wanted.position] = job or await _add(sender, wanted, context)
     return [added[wanted.position] for wanted in chunk]
+
+
+async def _add_plain(sender: Sender, chunk: list[WantedJob], context: TraceContext) -> list[int]:
+    arguments = (rows_json(chunk), context.traceparent, context.tracestate)
+    return [row["id"] for row in await _fetch(sender, "add_jobs_plain", arguments, chunk)]
 
 
 async def _add_group(

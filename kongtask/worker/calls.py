@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import multiprocessing
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol
-
-from pebble import ProcessPool
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kongtask.core.job import Job
 from kongtask.logger import ScopedLogger, StandardLogger
 from kongtask.worker.helpers import Helpers, ThreadHelpers
 from kongtask.worker.tasks import TaskHandler, TaskOptions, is_coroutine_handler
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 PROCESS_END = 10.0
 """Seconds that processes have to end."""
@@ -61,6 +61,11 @@ class Calls:
 
     def _process_pool(self) -> ProcessPool:
         if self._processes is None:
+            # Most workers have no such handler, and start the sooner for it.
+            import multiprocessing
+
+            from pebble import ProcessPool
+
             context = multiprocessing.get_context("spawn")
             self._processes = ProcessPool(max_workers=self._concurrency, context=context)
         return self._processes

@@ -70,6 +70,7 @@ class Dispatcher:
         self._pace = Pace(at=options.clock.monotonic())
         self._more = True
         self._troubles = 0
+        self._is_held_up = False
         self._fetching: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -91,7 +92,7 @@ class Dispatcher:
         """Hear that outcomes are written: a named queue, or a job itself, may be fetched."""
         if lost:
             self._fetcher.is_unsure = True  # its queue may still be locked by this pool
-        if self._once or any(
+        if self._once or self._is_held_up or any(
             run.job.queue_name is not None or run.outcome is RELEASED for run in runs
         ):
             self.nudge()
@@ -144,7 +145,8 @@ class Dispatcher:
         now = self._options.clock.monotonic()
         self._pace = observed(self._pace, self._crew.finished, now)
         self._crew.finished = 0
-        if self._recorder.is_full:
+        self._is_held_up = self._recorder.is_full
+        if self._is_held_up:
             return 0
         return fetch_size(
             concurrency=self._options.concurrency,

@@ -35,7 +35,7 @@ BUSY = 30
 GATHERING = 0.004
 """Seconds that a batch may gather: fewer and larger ones cost the database much less."""
 
-MOST_UNSETTLED = 4 * MOST_AT_ONCE
+MOST_UNSETTLED = 2 * MOST_AT_ONCE
 """Outcomes that wait to be written from which on no further jobs should be fetched."""
 
 

@@ -8,5 +8,6 @@ grant execute on function
     {schema}._kongtask_add_jobs({schema}.job_spec[], boolean),
     {schema}._kongtask_route_job(text, json, text, timestamptz, int, text, int, text[], text),
     {schema}._kongtask_route_jobs({schema}.job_spec[], boolean),
+    {schema}._kongtask_route_plain({schema}.job_spec[]),
     {schema}._kongtask_may_insert()
     to {role};

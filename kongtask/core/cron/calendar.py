@@ -14,8 +14,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import groupby, product
 
-from croniter import CroniterError, croniter
-
 from kongtask.core.cron.fields import DATE, DOW, HOUR, TimeField
 from kongtask.core.cron.item import ParsedCronItem
 
@@ -154,6 +152,9 @@ def _days(item: ParsedCronItem, first: date) -> Iterator[date]:
 
 
 def _midnights(expression: str, before: datetime) -> Iterator[datetime]:
+    # Most programs that import the package have no recurring jobs, and start the sooner for it.
+    from croniter import CroniterError, croniter
+
     moments = croniter(expression, before, ret_type=datetime)
     while True:
         try:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import json5
-
 from kongtask.core.cron.cron_options import LineOptions, parse_options
 from kongtask.core.cron.fields import FIELDS, CrontabFault, clipped, expand
 from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
@@ -242,6 +240,8 @@ def _payload(text: str, offset: int) -> dict[str, Any]:
 
 
 def _json5(text: str, offset: int) -> dict[str, Any]:
+    import json5  # here, for most programs that import the package read no payload of a crontab
+
     try:
         return json5.loads(text)  # type: ignore[no-any-return]
     except RecursionError as error:

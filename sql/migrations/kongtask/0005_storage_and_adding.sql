@@ -97,6 +97,79 @@ exception
 end;
 $kongtask$;
 
+-- Jobs without keys, added in the order given: ids order the jobs of one named queue that are due
+-- at the same moment, and Graphile Worker's function gives them in no particular order.
+create function {schema}._kongtask_add_plain(specs {schema}.job_spec[])
+returns setof bigint
+language plpgsql
+as $kongtask$
+begin
+    insert into {schema}._private_tasks as tasks (identifier)
+    select distinct spec.identifier
+    from unnest(specs) as spec
+    where not exists (
+        select 1 from {schema}._private_tasks as known where known.identifier = spec.identifier
+    )
+    on conflict do nothing;
+
+    insert into {schema}._private_job_queues as queues (queue_name)
+    select distinct spec.queue_name
+    from unnest(specs) as spec
+    where spec.queue_name is not null
+      and not exists (
+          select 1 from {schema}._private_job_queues as known where known.queue_name = spec.queue_name
+      )
+    on conflict do nothing;
+
+    perform pg_notify(
+        'jobs:insert',
+        '{"r":' || random()::text || ',"count":' || cardinality(specs)::text || '}'
+    );
+
+    return query
+    insert into {schema}._private_jobs as jobs
+        (task_id, job_queue_id, payload, run_at, max_attempts, priority, flags)
+    select
+        tasks.id,
+        queues.id,
+        coalesce(spec.payload, '{}'::json),
+        coalesce(spec.run_at, now()),
+        coalesce(spec.max_attempts, 25::smallint),
+        coalesce(spec.priority, 0::smallint),
+        case when spec.flags is not null then
+            (select jsonb_object_agg(flag, true) from unnest(spec.flags) as flag)
+        end
+    from unnest(specs) with ordinality as spec
+        (identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags, place)
+    join {schema}._private_tasks as tasks on tasks.identifier = spec.identifier
+    left join {schema}._private_job_queues as queues on queues.queue_name = spec.queue_name
+    order by spec.place
+    returning jobs.id;
+end;
+$kongtask$;
+
+-- Graphile Worker's function where there are keys, which it knows how to treat.
+create function {schema}._kongtask_add_any(
+    specs {schema}.job_spec[],
+    job_key_preserve_run_at boolean
+)
+returns {schema}._private_jobs[]
+language plpgsql
+as $kongtask$
+declare
+    ids bigint[];
+begin
+    if exists (select 1 from unnest(specs) as spec where spec.job_key is not null) then
+        return array(select jobs from {schema}.add_jobs(specs, job_key_preserve_run_at) as jobs);
+    end if;
+    -- Two statements: the second sees what the first one made.
+    ids := array(select added from {schema}._kongtask_add_plain(specs) as added);
+    return array(
+        select jobs from {schema}._private_jobs as jobs where jobs.id = any (ids) order by jobs.id
+    );
+end;
+$kongtask$;
+
 create function {schema}._kongtask_add_jobs(
     specs {schema}.job_spec[],
     job_key_preserve_run_at boolean default false
@@ -110,7 +183,7 @@ declare
     added {schema}._private_jobs[];
 begin
     -- Two statements: the second sees the tasks and queues that the first one made.
-    added := array(select jobs from {schema}.add_jobs(specs, job_key_preserve_run_at) as jobs);
+    added := {schema}._kongtask_add_any(specs, job_key_preserve_run_at);
     return query
     select
         jobs.id, tasks.identifier, queues.queue_name,
@@ -184,7 +257,7 @@ begin
         select jobs.* from {schema}._kongtask_add_jobs(specs, job_key_preserve_run_at) as jobs;
         return;
     end if;
-    added := array(select jobs from {schema}.add_jobs(specs, job_key_preserve_run_at) as jobs);
+    added := {schema}._kongtask_add_any(specs, job_key_preserve_run_at);
     return query
     select
         jobs.id, tasks.identifier, queues.queue_name, jobs.payload, jobs.priority, jobs.run_at,
@@ -194,6 +267,19 @@ begin
     from unnest(added) as jobs
     join {schema}._private_tasks as tasks on tasks.id = jobs.task_id
     left join {schema}._private_job_queues as queues on queues.id = jobs.job_queue_id;
+end;
+$kongtask$;
+
+create function {schema}._kongtask_route_plain(specs {schema}.job_spec[])
+returns setof bigint
+language plpgsql
+as $kongtask$
+begin
+    if not {schema}._kongtask_may_insert() then
+        return query select jobs.id from {schema}._kongtask_add_jobs(specs) as jobs;
+        return;
+    end if;
+    return query select added from {schema}._kongtask_add_plain(specs) as added;
 end;
 $kongtask$;
 
