@@ -6,7 +6,7 @@ Everything users call is here; what is not in `__all__` may change in any releas
 from importlib.metadata import version as _version
 
 from kongtask.core import event as events
-from kongtask.core.control import FailJob, JobCancelled, JobTimedOut, RetryJob, SnoozeJob
+from kongtask.core.control import FailJob, JobCancelled, JobLost, JobTimedOut, RetryJob, SnoozeJob
 from kongtask.core.cron import (
     CronItem,
     CronItemOptions,
@@ -20,6 +20,7 @@ from kongtask.core.job import Job
 from kongtask.core.task_spec import JobKeyMode, TaskSpec
 from kongtask.errors import (
     ConfigurationError,
+    DatabaseRefused,
     InvalidJob,
     InvalidJobKeyMode,
     InvalidMaxAttempts,
@@ -50,6 +51,7 @@ __all__ = [
     "CronItem",
     "CronItemOptions",
     "CrontabError",
+    "DatabaseRefused",
     "EventBus",
     "FailJob",
     "Helpers",
@@ -60,6 +62,7 @@ __all__ = [
     "JobCancelled",
     "JobKeyMode",
     "JobKeyTooLong",
+    "JobLost",
     "JobTimedOut",
     "KnownCrontab",
     "KongTaskError",

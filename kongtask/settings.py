@@ -38,7 +38,8 @@ class WorkerSettings:
     job_timeout: how long a run may take at most, None for as long as it needs. listen: whether to
     be told of new jobs. drain_action: what becomes of jobs that are cut off. recovery_timeout:
     within which others free the jobs of this process when it died. attempts_count: whether the
-    attempts count that died with it.
+    attempts count that died with it. processes: how many such processes one command starts.
+    uvloop: whether to run on uvloop where it is installed.
     """
 
     database: DatabaseSettings
@@ -56,6 +57,8 @@ class WorkerSettings:
     crontab: Path | None = None
     once: bool = False
     migrate: bool = True
+    processes: int = 1
+    uvloop: bool = True
 
 
 def database_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> DatabaseSettings:
@@ -110,6 +113,8 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
         crontab=flags.get("crontab"),
         once=bool(flags.get("once")),
         migrate=flags.get("migrate", True),
+        processes=read.number("processes", "KONGTASK_PROCESSES", 1, 64, 1) or 1,
+        uvloop=read.number("uvloop", "KONGTASK_UVLOOP", 0, 1, 1) != 0,
     )
 
 

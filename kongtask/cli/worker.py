@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,9 +27,7 @@ from kongtask.postgres.pool import close_pool, describe, open_pool
 from kongtask.settings import WorkerSettings, worker_settings
 from kongtask.telemetry import configure_tracing
 from kongtask.worker.event_bus import EventBus
-from kongtask.worker.health import health_server
 from kongtask.worker.job_log import log_jobs
-from kongtask.worker.metrics import worker_metrics
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
 from kongtask.worker.signals import ended_by_sigterm
@@ -40,6 +39,11 @@ CUT_OFF = 1
 @click.command()
 @database_options
 @click.option("-j", "--jobs", type=int, help="Jobs that run at the same time. [default: 1]")
+@click.option(
+    "--processes", type=int, metavar="N",
+    help="Run N such workers, each a process with -j jobs at a time, and look after them. One that "
+    "dies is started again. [default: 1]",
+)  # fmt: skip
 @click.option(
     "-t", "--tasks", multiple=True, metavar="MODULE_OR_PATH",
     help="Module, file or folder with functions under @task; may be given more than once. "
@@ -72,34 +76,76 @@ CUT_OFF = 1
     "--attempts-count/--attempts-free", default=True,
     help="Whether the attempts count that died with the process.",
 )  # fmt: skip
-@click.option("--health-port", type=int, help="Serve /livez, /readyz and /metrics on this port.")
+@click.option(
+    "--health-port", type=int,
+    help="Serve /livez, /readyz and /metrics on this port; of several processes, each next one on "
+    "the next port.",
+)  # fmt: skip
 @click.option("--migrate/--no-migrate", default=True, help="Migrate the schema first, or do not.")
 @log_options
 def worker(log_level: str, log_format: Any, **flags: Any) -> None:
     """Run jobs until stopped. SIGTERM or ctrl-C drains: running jobs finish first.
 
+    It runs on uvloop where that is installed, unless KONGTASK_UVLOOP is 0.
+
     Exit codes: 0 drained, 1 jobs were cut off after --drain-timeout, 130 or 143 they were by a
-    second ctrl-C or SIGTERM, 2 a mistake that is named.
+    second ctrl-C or SIGTERM, 2 a mistake that is named. Of several processes the worst counts.
     """
     log_to_stderr(log_format, log_level)
     try:
         with ended_by_sigterm():
-            _start_worker(flags)
+            _start(flags)
     except KeyboardInterrupt:
         click.echo("kongtask: stopped", err=True)
 
 
-def _start_worker(flags: Mapping[str, Any]) -> None:
+def _start(flags: Mapping[str, Any]) -> None:
     settings = worker_settings(os.environ, flags)
+    if settings.processes > 1:
+        sys.exit(_start_processes(settings))
+    _start_worker(settings)
+
+
+def _start_processes(settings: WorkerSettings) -> int:
+    """Look once, ahead of all children, at what would end each of them."""
+    from kongtask.cli.processes import run_processes  # the children themselves do without
+
+    if not settings.tasks:
+        _default_tasks()
+    if settings.crontab:
+        read_crontab(settings.crontab)
+    if settings.migrate:
+        asyncio.run(_migrate(settings))
+    return asyncio.run(run_processes(settings, sys.argv[1:], os.environ))
+
+
+async def _migrate(settings: WorkerSettings) -> None:
+    pool = await open_pool(settings.database.url, max_size=1)
+    try:
+        await run_migrations(pool, settings.database.schema)
+    finally:
+        await close_pool(pool)
+
+
+def _start_worker(settings: WorkerSettings) -> None:
     sys.path.insert(0, os.getcwd())
     tasks = load_tasks(settings.tasks or _default_tasks())
     crontab = read_crontab(settings.crontab) if settings.crontab else ()
     _warn_of_unknown(crontab, tasks)
     flush = configure_tracing(os.environ)
     try:
-        asyncio.run(_work(settings, tasks, crontab, flush))
+        _run_on_loop(_work(settings, tasks, crontab, flush), uvloop=settings.uvloop)
     finally:
         flush()
+
+
+def _run_on_loop(work: Coroutine[Any, Any, None], *, uvloop: bool) -> None:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if uvloop:
+        with suppress(ImportError):
+            factory = import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
 
 
 def _default_tasks() -> tuple[str, ...]:
@@ -174,6 +220,10 @@ async def _run(
 ) -> None:
     with ExitStack() as stack:
         if settings.health_port is not None:
+            # What a worker does not serve need not be loaded before its first job.
+            from kongtask.worker.health import health_server
+            from kongtask.worker.metrics import worker_metrics
+
             registry = worker_metrics(options.events, workers, options.concurrency)
             server = health_server(workers, registry, settings.health_port, options.clock)
             port = stack.enter_context(server)

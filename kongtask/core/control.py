@@ -122,7 +122,7 @@ class JobLost(Exception):
                 ended.set()
 
         began, ended, told = asyncio.Event(), asyncio.Event(), []
-        options = WorkerPoolOptions(recovery_timeout=timedelta(seconds=1), forbidden_flags=["x"])
+        options = WorkerPoolOptions(recovery_timeout=timedelta(seconds=1))
         async with await run_task_list({"slow": slow}, pool, options) as workers:
             job = await utils.add_job("slow")
             await began.wait()

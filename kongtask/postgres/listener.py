@@ -33,8 +33,8 @@ PROBES = 3
 PROBE_TIMEOUT = 3.0
 """Seconds after which a notification sent to oneself counts as not heard."""
 
-LOOK_PERIOD = 3.0
-"""Seconds between two looks at whether the connection still reaches the primary."""
+LOOK_PERIOD = 30.0
+"""Seconds between two looks at whether the connection still reaches the primary; see `suspect`."""
 
 LAST_WORD = 1.0
 """Seconds to give the connection back properly."""
@@ -93,6 +93,11 @@ class Listener:
         self._on_state = on_state
         self._clock = clock
         self._attempt = 0
+        self._stirred = asyncio.Event()
+
+    def suspect(self) -> None:
+        """Look at once whether the connection still reaches the primary: others had trouble."""
+        self._stirred.set()
 
     async def run(self) -> None:
         """Listen, and connect again after each loss, until cancelled.
@@ -113,8 +118,8 @@ class Listener:
 
     async def _listen(self) -> None:
         connection = await borrow(self._pool)
-        lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
+        stirred = self._stirred
+        connection.add_termination_listener(lambda _: stirred.set())
         try:
             is_pooled = await _look(connection)
             for channel, hear in self._hearing.items():
@@ -124,9 +129,12 @@ class Listener:
             self._attempt = 0
             self._on_state(None)
             self._on_jobs(1)
-            while not await _happens(lost, LOOK_PERIOD):
+            while True:
+                await _happens(stirred, LOOK_PERIOD)
+                stirred.clear()
+                if connection.is_closed():
+                    raise ConnectionError("the server closed the connection")
                 await _look(connection)
-            raise ConnectionError("the server closed the connection")
         except _TROUBLE as error:
             if not isinstance(error, Deaf):
                 connection.terminate()  # to ask it for anything could take for ever

@@ -92,8 +92,10 @@ class Dispatcher:
         """Hear that outcomes are written: a named queue, or a job itself, may be fetched."""
         if lost:
             self._fetcher.is_unsure = True  # its queue may still be locked by this pool
-        if self._once or self._is_held_up or any(
-            run.job.queue_name is not None or run.outcome is RELEASED for run in runs
+        if (
+            self._once
+            or self._is_held_up
+            or any(run.job.queue_name is not None or run.outcome is RELEASED for run in runs)
         ):
             self.nudge()
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from kongtask.clock import Clock
 from kongtask.postgres.life import Beat, LifeStore
 
-BEATS = 4
+BEATS = 3
 """Heartbeats in one recovery time."""
 
 SILENCE = 0.6

@@ -6,6 +6,7 @@ refuses to decide what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +29,16 @@ class _Current:
 class Outage:
     """One for each pool of workers. Not for threads: tell it on the pool's event loop."""
 
-    def __init__(self, *, pool_id: str, logger: Logger, events: EventBus, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        logger: Logger,
+        events: EventBus,
+        clock: Clock,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_change = on_change
         self._pool_id = pool_id
         self._logger = logger
         self._events = events
@@ -51,6 +61,7 @@ class Outage:
         self._current = _Current(self._clock.monotonic(), said, {part, "heartbeat"})
         self._logger.warn(f"no answer from PostgreSQL, trying again ({part}): {said}")
         self._events.emit(DATABASE_LOST, OutageData(pool_id=self._pool_id, error=error))
+        self._on_change()
 
     def answered(self, part: Part) -> None:
         """Hear that a part got an answer."""
@@ -63,3 +74,4 @@ class Outage:
         self._current = None
         self._logger.info(f"PostgreSQL answers again after {seconds:.1f} s")
         self._events.emit(DATABASE_BACK, OutageData(pool_id=self._pool_id, seconds=seconds))
+        self._on_change()

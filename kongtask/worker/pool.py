@@ -10,33 +10,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from kongtask.core.event import (
-    JOB_COMPLETE,
-    JOB_ERROR,
-    JOB_FAILED,
-    JOB_SUCCESS,
-    LOCKS_FREED,
     POOL_CREATE,
     POOL_GRACEFUL_SHUTDOWN,
     POOL_GRACEFUL_SHUTDOWN_COMPLETE,
-    POOL_LISTEN_ERROR,
-    POOL_LISTEN_SUCCESS,
     POOL_RELEASE,
     STOP,
     WORKER_CREATE,
     WORKER_RELEASE,
     WORKER_STOP,
-    FreedData,
-    JobCompleteData,
-    PoolData,
-    PoolErrorData,
-    WorkerCreateData,
 )
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import (
     KongTaskError,
     SchemaTooNew,
-    StoreUnavailable,
 )
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
@@ -46,6 +33,7 @@ from kongtask.postgres.listener import Listener
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.postgres.pool import close_pool
 from kongtask.tracing import Tracing
+from kongtask.worker.announcer import Announcer
 from kongtask.worker.crew import Crew
 from kongtask.worker.cron import CronRunner
 from kongtask.worker.dispatcher import Dispatcher
@@ -70,9 +58,6 @@ LAST_WRITES = 15.0
 """Seconds for the last outcomes to be written, where patience is limited at all."""
 
 
-DEAF = 3
-"""Failures in a row of LISTEN, while the database answers, that are worth a word."""
-
 TURN = 5.0
 """Seconds between two notes that the event loop turns."""
 
@@ -88,6 +73,7 @@ class WorkerPool:
             job = await workers.add_job("mail", {"to": "ann"})
             assert workers.is_ready and workers.is_alive and not workers.is_stopping
             assert workers.pool_id.startswith("pool-") and workers.turned_at > 0
+            assert workers.trouble is None
         workers.stop("it ended already, which is fine")
         await workers.wait()
         await workers.release()
@@ -114,12 +100,19 @@ class WorkerPool:
         identity = pool_identity(options, list(handlers), once=once)
         self.pool_id = identity.pool_id
         self._worker_ids = [f"worker-{clock.token()}" for _ in range(options.concurrency)]
+        self._announcer = Announcer(self.pool_id, self._worker_ids, options)
         self._store = JobStore(pool, options.schema, identity)
         tracing = Tracing(dsn)
         self._queue = JobQueue(pool, options.schema, tracing)
         self._outage = Outage(
-            pool_id=self.pool_id, logger=options.logger, events=options.events, clock=clock
-        )
+            pool_id=self.pool_id, logger=options.logger, events=options.events, clock=clock,
+            on_change=lambda: self._listener.suspect(),
+        )  # fmt: skip
+        self._listener = Listener(
+            pool, on_jobs=lambda count: self._dispatcher.nudge(count),
+            on_migration=self._migrated, on_cancel=self._cancelled, on_state=self._listening,
+            clock=clock,
+        )  # fmt: skip
         self._recorder = Recorder(
             store=self._store, logger=options.logger, clock=clock, outage=self._outage,
             on_settled=self._settled,
@@ -146,7 +139,6 @@ class WorkerPool:
         )  # fmt: skip
         self._heart = HeartThread(pool, options.schema, identity, heart)
         self._turned_at = clock.monotonic()
-        self._deaf = 0
         self._stopped_for: str | None = None
         self._refusal: KongTaskError | None = None
         self._signals = ExitStack()
@@ -171,9 +163,8 @@ class WorkerPool:
                 stack.enter_context(handled_signals(self.stop, self.cut))
             await self._prepare()
             self._signals = stack.pop_all()
-        self._emit_pool(POOL_CREATE)
-        for worker_id in self._worker_ids:
-            self._options.events.emit(WORKER_CREATE, WorkerCreateData(worker_id=worker_id))
+        self._announcer.pool(POOL_CREATE)
+        self._announcer.workers(WORKER_CREATE)
         # In a context of its own: whatever span the caller is in ends before the pool does.
         self._main = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
@@ -208,10 +199,9 @@ class WorkerPool:
         if self._stopped_for is not None:
             return
         self._stopped_for = reason
-        self._emit_pool(STOP, reason)
-        self._emit_pool(POOL_GRACEFUL_SHUTDOWN, reason)
-        for worker_id in self._worker_ids:
-            self._options.events.emit(WORKER_RELEASE, WorkerCreateData(worker_id=worker_id))
+        self._announcer.pool(STOP, reason)
+        self._announcer.pool(POOL_GRACEFUL_SHUTDOWN, reason)
+        self._announcer.workers(WORKER_RELEASE)
         self._dispatcher.stop()
 
     def cut(self, by: str | None = None) -> None:
@@ -308,21 +298,15 @@ class WorkerPool:
     def _beaten(self, beat: Beat, asked_at: float) -> None:
         self._outage.answered("heartbeat")
         self._crew.lost(beat.lost, asked_at)
-        for each in beat.freed:
-            self._options.logger.warn(
-                f"freed {each.jobs} jobs of {each.pool_id}: {_REASONS[each.reason]}",
-                {"pool": each.pool_id, "jobs": each.jobs, "reason": each.reason},
-            )
-            freed = FreedData(pool_id=each.pool_id, jobs=each.jobs, reason=each.reason)
-            self._options.events.emit(LOCKS_FREED, freed)
+        self._announcer.freed(beat.freed)
         if beat.freed:
             self._dispatcher.nudge()
 
     async def _leave(self) -> None:
         await self._executor.close()
         if not self._dispatcher.is_cut:
-            self._emit_pool(POOL_GRACEFUL_SHUTDOWN_COMPLETE, self._stopped_for or "")
-        self._emit_pool(POOL_RELEASE, self._stopped_for or "")
+            self._announcer.pool(POOL_GRACEFUL_SHUTDOWN_COMPLETE, self._stopped_for or "")
+        self._announcer.pool(POOL_RELEASE, self._stopped_for or "")
         await self._options.events.settle()
         if self._owns_pool:
             await close_pool(self._pool)
@@ -332,14 +316,10 @@ class WorkerPool:
             return [self._turn()]
         options = self._options
         unserved = UnservedTasks(store=self._store, logger=options.logger, clock=options.clock)
-        listener = Listener(
-            self._pool, on_jobs=self._dispatcher.nudge, on_migration=self._migrated,
-            on_cancel=self._cancelled, on_state=self._listening, clock=options.clock,
-        )  # fmt: skip
         store = CrontabStore(self._pool, options.schema)
         cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
         recurring = [cron.run()] if options.cron_items else []
-        listening = [listener.run()] if options.listen else []
+        listening = [self._listener.run()] if options.listen else []
         return [self._turn(), unserved.run(), *listening, *recurring]
 
     async def _record_last(self, recording: asyncio.Task[None]) -> None:
@@ -368,41 +348,19 @@ class WorkerPool:
             said = "timed out" if isinstance(error, TimeoutError) else error
             self._options.logger.warn(f"the heartbeat is left to run out: {said}")
         await self._store.abandon()
-        for worker_id in self._worker_ids:
-            self._options.events.emit(WORKER_STOP, WorkerCreateData(worker_id=worker_id))
+        self._announcer.workers(WORKER_STOP)
 
     def _held(self) -> list[int]:
         return [*self._crew.held, *(run.job.id for run in self._recorder.unsettled)]
 
     def _settled(self, runs: Sequence[Run], lost: bool) -> None:
         self._dispatcher.settled(runs, lost)
-        wants = getattr(self._options.events, "wants", lambda event: True)
-        told = {kind: [each for each in names if wants(each)] for kind, names in _EVENTS.items()}
-        if any(told.values()):
-            for run in runs:
-                self._tell(run, lost, told[run.outcome.kind])
-
-    def _tell(self, run: Run, lost: bool, names: Sequence[str]) -> None:
-        if not run.worker_id or not names:
-            return  # it was never started, or nobody listens
-        data = JobCompleteData(
-            worker_id=run.worker_id, job=run.job, error=run.outcome.error,
-            outcome=run.outcome, seconds=run.seconds, lost=lost,
-        )  # fmt: skip
-        for event in names:
-            self._options.events.emit(event, data)
+        self._announcer.settled(runs, lost)
 
     def _listening(self, trouble: str | None) -> None:
-        error = None if trouble is None else StoreUnavailable(trouble)
-        event = POOL_LISTEN_SUCCESS if error is None else POOL_LISTEN_ERROR
-        self._options.events.emit(event, PoolErrorData(pool_id=self.pool_id, error=error))
-        if error is None:
-            self._deaf = 0
-            return
-        self._deaf += 1
-        self._dispatcher.nudge()  # it will see for itself whether the database is away
-        if self._deaf == DEAF and self._outage.reason is None:
-            self._options.logger.warn(f"not listening for new jobs, polling meanwhile: {trouble}")
+        if trouble is not None:
+            self._dispatcher.nudge()  # it will see for itself whether the database is away
+        self._announcer.listening(trouble, is_away=self._outage.reason is not None)
 
     def _cancelled(self, pool_id: str, job_ids: set[int]) -> None:
         if pool_id == self.pool_id:
@@ -425,24 +383,6 @@ class WorkerPool:
             self.stop("the schema was migrated beyond this version")
         except KongTaskError as error:
             self._options.logger.warn(f"the schema's level cannot be read: {error}")
-
-    def _emit_pool(self, event: str, message: str = "") -> None:
-        self._options.events.emit(event, PoolData(pool_id=self.pool_id, message=message))
-
-
-_REASONS = {
-    "gone": "it has died, and its database session with it",
-    "silent": "it has not beaten for four times its recovery time, stopped or cut off",
-    "stale": "a worker of Graphile's locked them more than four hours ago",
-}
-
-_EVENTS = {
-    "success": (JOB_SUCCESS, JOB_COMPLETE),
-    "retry": (JOB_ERROR, JOB_COMPLETE),
-    "failed": (JOB_ERROR, JOB_FAILED, JOB_COMPLETE),
-    "snoozed": (JOB_COMPLETE,),
-    "released": (JOB_COMPLETE,),
-}
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
