@@ -41,6 +41,8 @@ class Helpers:
             helpers.logger.info("welcome", {"attempt": helpers.job.attempts})
             async with helpers.connection() as connection:
                 assert await connection.fetchval("select 1") == 1
+            assert helpers.pool is pool and helpers.queue.schema == helpers.schema
+            assert helpers.worker_id.startswith("worker-")
             seen.append((helpers.schema, helpers.queue_name, helpers.is_cancelled))
 
         seen = []
