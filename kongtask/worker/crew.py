@@ -25,7 +25,10 @@ from kongtask.worker.run import Run
 from kongtask.worker.stepping import InContext
 
 JOBS_A_TURN = 50
-"""Jobs that one worker runs before the event loop turns, when none of them has to wait."""
+"""Jobs that one worker runs at most before the event loop turns, when none has to wait."""
+
+LONGEST_TURN = 0.005
+"""Seconds after which it turns anyway."""
 
 Waiting = tuple[Job, float]
 """A job, and the monotonic moment at which it was fetched."""
@@ -190,7 +193,7 @@ class Crew:
         task = asyncio.current_task()
         assert task is not None
         monotonic, waiting = self._options.clock.monotonic, self._waiting
-        left = JOBS_A_TURN
+        left, until = JOBS_A_TURN, monotonic() + LONGEST_TURN
         try:
             while waiting and not self._stopping:
                 job, _ = waiting.popleft()
@@ -203,9 +206,9 @@ class Crew:
                 if task.cancelling():
                     return  # a fresh task goes on: no later job is to hear of it
                 left -= 1
-                if not left:
-                    left = JOBS_A_TURN
+                if not left or run.at + run.seconds > until:
                     await asyncio.sleep(0)
+                    left, until = JOBS_A_TURN, monotonic() + LONGEST_TURN
         finally:
             self._idle.append(worker_id)
             self._call()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -12,7 +15,7 @@ import pytest
 from waiting import until
 from worker_words import Heard, add, assert_nothing_left, is_empty, options, rows
 
-from kongtask import Helpers, TaskSpec, WorkerPool, WorkerUtils, run_task_list
+from kongtask import Helpers, RetryJob, TaskSpec, WorkerPool, WorkerUtils, run_task_list
 from kongtask.postgres.jobs import JobStore
 from kongtask.worker import crew, dispatcher
 
@@ -212,3 +215,128 @@ async def test_the_pool_tells_how_many_run_and_wait(
         assert [job.payload for job in workers.running] == [0, 1]
         assert len([row for row in await rows(pool) if row["locked_by"] == workers.pool_id]) == 5
         go.set()
+
+
+async def test_the_event_loop_turns_between_jobs_that_never_wait(pool: Pool) -> None:
+    """Whatever else runs on the loop has its turn after some milliseconds, not after all jobs."""
+    turns, longest = 0, 0.0
+
+    async def busy(payload: object, helpers: Helpers) -> None:
+        end = time.perf_counter() + 0.002
+        while time.perf_counter() < end:
+            pass
+
+    async def turning() -> None:
+        nonlocal turns, longest
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            longest, last, turns = max(longest, now - last), now, turns + 1
+
+    await add(pool, "busy", range(300))
+    other = asyncio.create_task(turning())
+    async with await run_task_list({"busy": busy}, pool, options(concurrency=100)):
+        await until(lambda: is_empty(pool))
+    other.cancel()
+    assert turns > 60
+    assert longest < 0.1
+
+
+async def test_what_a_handler_sets_in_the_context_stays_with_its_job(pool: Pool) -> None:
+    variable: ContextVar[object] = ContextVar("variable", default=None)
+    before: list[object] = []
+    tasks: set[object] = set()
+
+    async def setting(payload: object, helpers: Helpers) -> None:
+        before.append(variable.get())
+        token = variable.set(payload)
+        tasks.add(asyncio.current_task())
+        if payload == 1:
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+            assert variable.get() == payload
+        variable.reset(token)
+        variable.set("left behind")
+
+    await add(pool, "setting", range(4))
+    async with await run_task_list({"setting": setting}, pool, options(concurrency=1)):
+        await until(lambda: is_empty(pool))
+    assert before == [None] * 4
+    assert None not in tasks
+
+
+async def test_a_handler_that_cancels_its_own_task_disturbs_no_other_job(pool: Pool) -> None:
+    ran: list[object] = []
+
+    async def odd(payload: object, helpers: Helpers) -> None:
+        ran.append(payload)
+        task = asyncio.current_task()
+        assert task is not None
+        if payload == 1:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    await add(pool, "odd", range(4))
+    async with await run_task_list({"odd": odd}, pool, options(concurrency=1)):
+        await until(lambda: len(ran) == 4)
+        await until(lambda: rows_left(pool, 1))
+    [left] = await rows(pool)
+    assert (left["attempts"], left["payload"]) == (1, "1")
+
+
+async def rows_left(pool: Pool, count: int) -> bool:
+    return len(await rows(pool)) == count
+
+
+async def test_jobs_of_one_queue_run_in_order_one_at_a_time_and_fast(pool: Pool) -> None:
+    log: list[int] = []
+    running = 0
+
+    async def step(payload: int, helpers: Helpers) -> None:
+        nonlocal running
+        running += 1
+        assert running == 1
+        await asyncio.sleep(0)
+        log.append(payload)
+        running -= 1
+
+    spec = TaskSpec(queue_name="line")
+    jobs = [("step", n, spec) for n in range(500)]
+    await WorkerUtils(pool).add_jobs(jobs, return_jobs=False)
+    async with await run_task_list({"step": step}, pool, options(concurrency=10)):
+        await until(lambda: is_empty(pool))
+    assert log == list(range(500))
+    await assert_nothing_left(pool)
+
+
+async def test_two_pools_never_run_two_jobs_of_one_queue_at_once(
+    pool: Pool, database_url: str
+) -> None:
+    running: Counter[str | None] = Counter()
+    overlaps: list[str | None] = []
+    done: list[int] = []
+
+    async def step(payload: int, helpers: Helpers) -> None:
+        running[helpers.queue_name] += 1
+        if running[helpers.queue_name] > 1:
+            overlaps.append(helpers.queue_name)
+        await asyncio.sleep(0.001 * (payload % 3))
+        if payload % 50 == 7 and helpers.job.attempts == 1:
+            running[helpers.queue_name] -= 1
+            raise RetryJob(timedelta(0))
+        done.append(payload)
+        running[helpers.queue_name] -= 1
+
+    jobs = [("step", n, TaskSpec(queue_name=f"line {n % 5}")) for n in range(1000)]
+    await WorkerUtils(pool).add_jobs(jobs, return_jobs=False)
+    quick = options(concurrency=6, poll_interval=timedelta(milliseconds=20))
+    async with (
+        await run_task_list({"step": step}, pool, quick),
+        await run_task_list({"step": step}, database_url, quick),
+    ):
+        await until(lambda: is_empty(pool))
+    assert overlaps == []
+    assert sorted(done) == list(range(1000))
+    await assert_nothing_left(pool)
