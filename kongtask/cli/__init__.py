@@ -25,6 +25,7 @@ _COMMANDS = {
     "cron": "kongtask.cli.cron:cron_commands",
     "doctor": "kongtask.cli.doctor:doctor",
     "unlock": "kongtask.cli.unlock:unlock",
+    "bench": "kongtask.cli.bench:bench",
     "roles": "kongtask.cli.roles:roles",
     "dev": "kongtask.cli.dev:dev",
 }
