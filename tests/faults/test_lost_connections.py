@@ -136,6 +136,7 @@ async def test_a_network_that_swallows_packets(
         await listening(url, 2, back)
         await all_done(url, runs, jobs)
         assert runs.repeated() == set()
+        await ready(workers)  # the outage is over for the heart as well
     await told(workers, len([seconds for seconds in CUTS if seconds > 6]))
     await end_well(url, workers)
 
