@@ -41,6 +41,9 @@ test-long: setup ## what takes longer: the soak beside Node, the thorough model 
 test-faults: setup ## every fault in full: processes killed, PostgreSQL restarted, networks cut
 	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/faults tests/worker/test_pool_deaths.py
 
+bench: setup ## KongTask beside other job queues, for two hours: writes docs/performance.md
+	$(BIN)/python -m benchmarks
+
 demo: setup ## a pool of workers running jobs on this machine, on an embedded PostgreSQL
 	cd examples && ../$(BIN)/kongtask dev pool.yaml --add greet '{"name": "world"}' --add resize '{"image": "cat.png"}' --add flaky '{}'
 

@@ -201,7 +201,8 @@ class _Child:
         """Send a signal, if the process is there."""
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
-                self._process.send_signal(which)
+                # Not `send_signal`, which may collect the exit code ahead of who waits for it.
+                os.kill(self._process.pid, which)
 
     async def _once_through(self) -> int:
         try:

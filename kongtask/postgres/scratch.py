@@ -1,0 +1,93 @@
+"""A schema that is made, measured in, and taken away again, whatever happens meanwhile.
+
+It refuses to touch a schema that it did not make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from kongtask.errors import ConfigurationError, StoreUnavailable
+from kongtask.postgres.migrations import run_migrations
+from kongtask.postgres.records import translated_statement
+from kongtask.postgres.statements import quote_schema, statement, statement_text
+
+PATIENCE = 20.0
+"""Seconds that taking the schema away may take."""
+
+
+@asynccontextmanager
+async def scratch_schema(pool: asyncpg.Pool[Any], schema: str) -> AsyncIterator[None]:
+    """Make and migrate the schema for as long as the block runs.
+
+    Raises `ConfigurationError` when there is one of this name, and `StoreUnavailable` when the
+    database is lost or the schema cannot be taken away.
+    """
+    quote_schema(schema)
+    making = asyncio.ensure_future(_create(pool, schema))
+    try:
+        # Who is told to end in the middle of it must still know whether there is something to drop.
+        await asyncio.shield(making)
+        with translated_statement(schema):
+            await run_migrations(pool, schema)
+            yield
+    finally:
+        await asyncio.wait({making})
+        if making.exception() is None:
+            await _drop(pool, schema)
+
+
+async def durability(pool: asyncpg.Pool[Any]) -> tuple[bool, str]:
+    """Return the server's fsync, and the role's synchronous_commit."""
+    [row] = await pool.fetch(statement_text("bench_durability"))
+    return row["fsync"], row["synchronous_commit"]
+
+
+class Probe:
+    """One connection, asked for as little as possible, to see what that costs."""
+
+    def __init__(self, connection: Any, schema: str) -> None:
+        self._connection = connection
+        self._question = statement_text("bench_round_trip")
+        self._write = statement("bench_commit", schema)
+        self._written = 0
+
+    async def round_trip(self) -> None:
+        """Ask something that costs nothing."""
+        await self._connection.execute(self._question)
+
+    async def commit(self) -> None:
+        """Write one small row in a transaction of its own."""
+        self._written += 1
+        await self._connection.fetch(self._write, str(self._written))
+
+
+async def _create(pool: asyncpg.Pool[Any], schema: str) -> None:
+    with translated_statement(schema):
+        try:
+            await pool.execute(statement("bench_create", schema))
+        except (asyncpg.DuplicateSchemaError, asyncpg.UniqueViolationError) as error:
+            raise ConfigurationError(
+                f'schema "{schema}" exists, and is left alone: give -s a name that is free, or '
+                "drop it yourself if a measurement that was killed has left it"
+            ) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ConfigurationError(
+                f"this role may not make a schema ({error}): connect as one that may"
+            ) from error
+
+
+async def _drop(pool: asyncpg.Pool[Any], schema: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await pool.execute(statement("bench_drop", schema))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(
+            f'schema "{schema}" could not be dropped ({str(error) or "timed out"}): drop it '
+            "yourself"
+        ) from error

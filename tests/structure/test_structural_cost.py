@@ -1,0 +1,271 @@
+"""What jobs cost in things that can be counted: statements, transactions, WAL, memory, modules.
+
+Nothing here is timed, so that a busy machine changes nothing. Each bound stands beside its reason,
+near what was counted when it was written: one more statement for each job breaks it.
+"""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from busy_server import server_with
+from postgres_server import run, temporary_database
+from waiting import until
+
+from kongtask import (
+    WorkerPoolOptions,
+    WorkerUtils,
+    run_migrations,
+    run_task_list,
+    run_task_list_once,
+)
+from kongtask.clock import Clock
+from kongtask.postgres.statements import statement
+
+FEW = 2_000
+MANY = 20_000
+LEFT = "select count(*) from graphile_worker._private_jobs"
+FETCH = statement("fetch_jobs", "graphile_worker")
+
+
+@pytest.fixture(scope="module")
+def quiet_server() -> Iterator[str]:
+    """A server that writes nothing but what is counted."""
+    with server_with(max_wal_size="4GB", checkpoint_timeout="1h") as url:
+        yield url
+
+
+@pytest.fixture
+def quiet_url(quiet_server: str) -> Iterator[str]:
+    with temporary_database(quiet_server) as url:
+        run(_migrate(url))
+        yield url
+
+
+async def _migrate(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await run_migrations(connection)
+    finally:
+        await connection.close()
+
+
+class Counted:
+    """A pool of connections, all the statements that were sent over them, and its server."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.statements: list[str] = []
+
+    @asynccontextmanager
+    async def pool(self) -> AsyncIterator[asyncpg.Pool[Any]]:
+        # By `connect`: whoever opens connections of its own from the pool is counted too.
+        async with asyncpg.create_pool(
+            self._url, min_size=0, max_size=10, connect=self._connect
+        ) as pool:
+            yield pool
+
+    async def _connect(self, *arguments: Any, **options: Any) -> Any:
+        connection = await asyncpg.connect(*arguments, **options)
+        connection.add_query_logger(self._note)
+        return connection
+
+    def _note(self, query: Any) -> None:
+        self.statements.append(query.query)
+
+    def has(self, words: str) -> int:
+        """Return how many statements hold these words."""
+        return sum(words in each for each in self.statements)
+
+    async def value(self, query: str) -> int:
+        """Ask over a connection that does not count."""
+        connection = await asyncpg.connect(self._url)
+        try:
+            return int(await connection.fetchval(query))
+        finally:
+            await connection.close()
+
+    async def wal(self) -> int:
+        """Return the bytes of WAL written so far."""
+        return await self.value("select pg_current_wal_insert_lsn() - '0/0'")
+
+    async def transactions(self) -> int:
+        """Return the transactions of all sessions that have ended; sessions tell at their end."""
+        others = (
+            "select count(*) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+        async def are_alone() -> bool:
+            return await self.value(others) == 0
+
+        await until(are_alone)
+        return await self.value(
+            "select xact_commit + xact_rollback from pg_stat_database "
+            "where datname = current_database()"
+        )
+
+
+@pytest.fixture
+def counted(quiet_url: str) -> Counted:
+    return Counted(quiet_url)
+
+
+async def nothing(_payload: Any, _helpers: Any) -> None:
+    pass
+
+
+TASKS = {"nothing": nothing}
+
+
+async def add(pool: asyncpg.Pool[Any], count: int) -> None:
+    await WorkerUtils(pool).add_jobs([("nothing", {"n": 1}, None)] * count, return_jobs=False)
+
+
+def options(concurrency: int = 1) -> WorkerPoolOptions:
+    return WorkerPoolOptions(concurrency=concurrency, no_handle_signals=True, clock=Steady())
+
+
+class Steady(Clock):
+    """The machine's clock without chance."""
+
+    def jitter(self, low: float = 0.5, high: float = 1.5) -> float:
+        return (low + high) / 2
+
+
+@pytest.mark.parametrize(
+    "concurrency, most",
+    [
+        # One fetch and one completion for each, as nothing is locked ahead of its turn.
+        pytest.param(1, 2.05, id="one at a time"),
+        # A fetch fills all workers and a completion empties them: 0.2, and 0.1 for uneven ends.
+        pytest.param(10, 0.3, id="ten at a time"),
+        # The same: 0.02, and 0.02 to begin and to end; a statement for every tenth job breaks it.
+        pytest.param(100, 0.07, id="a hundred at a time"),
+    ],
+)
+async def test_running_a_job_takes_few_statements(
+    counted: Counted, concurrency: int, most: float
+) -> None:
+    async with counted.pool() as pool:
+        await add(pool, FEW)
+    before = await counted.transactions()
+    counted.statements.clear()
+    async with counted.pool() as pool:
+        await run_task_list_once(TASKS, pool, options(concurrency))
+    transactions = await counted.transactions() - before
+    assert await counted.value(LEFT) == 0
+    told(statements=len(counted.statements) / FEW, transactions=transactions / FEW)
+    assert len(counted.statements) / FEW <= most
+    assert transactions / FEW <= most
+
+
+async def test_a_job_takes_few_bytes_of_wal(counted: Counted) -> None:
+    """A row with its index entries, its lock (an update in place) and its deletion.
+
+    Another row a job, or an update that writes the indexes anew, takes 200 bytes and more.
+    """
+    async with counted.pool() as pool:
+        await add(pool, 1)
+        await run_task_list_once(TASKS, pool, options())
+        begun = await counted.wal()
+        await add(pool, FEW)
+        added = await counted.wal()
+        await run_task_list_once(TASKS, pool, options(10))
+        ended = await counted.wal()
+    told(adding=(added - begun) / FEW, running=(ended - added) / FEW)
+    assert (added - begun) / FEW <= 600  # 460, and the pages that each page of an index splits into
+    assert (ended - added) / FEW <= 680  # 530
+
+
+async def test_adding_ten_thousand_jobs_takes_few_statements(counted: Counted) -> None:
+    """Chunks of thousands, in one transaction, over a connection that is given back."""
+    async with counted.pool() as pool:
+        await add(pool, 10_000)
+        await until(lambda: any("UNLISTEN" in each for each in counted.statements))
+    told(statements=len(counted.statements))
+    assert len(counted.statements) <= 7  # two chunks, begin, commit, reset: 5
+
+
+async def test_adding_one_job_takes_one_statement(counted: Counted) -> None:
+    async with counted.pool() as pool, pool.acquire() as connection:
+        utils = WorkerUtils(connection)
+        await utils.add_job("nothing")  # the first time, types of columns are looked up
+        await until(lambda: counted.has("_job("))
+        counted.statements.clear()
+        await utils.add_job("nothing")
+        await until(lambda: counted.has("_job("))
+        assert len(counted.statements) == 1
+
+
+async def test_an_idle_pool_sends_less_than_one_statement_a_second(counted: Counted) -> None:
+    """A look each 2 s and three heartbeats each 10 s are 0.8; each is a transaction."""
+    async with counted.pool() as pool:
+        workers = await run_task_list(TASKS, pool, options())
+        await until(lambda: counted.has("kongtask:cancel") and counted.has(FETCH))
+        counted.statements.clear()
+        await until(lambda: counted.has(FETCH))
+        counted.statements.clear()
+        begun = time.monotonic()
+        await until(lambda: counted.has(FETCH) == 3)
+        found, seconds = len(counted.statements), time.monotonic() - begun
+        await workers.release()
+    told(statements=found, seconds=seconds)
+    assert found < seconds
+
+
+async def test_jobs_that_ran_leave_nothing_in_memory(counted: Counted) -> None:
+    """One object kept for each job would be 20,000 blocks; what is kept does not grow."""
+    async with counted.pool() as pool:
+        workers = await run_task_list(TASKS, pool, options(10))
+        await run_through(counted, pool, FEW)
+        before = blocks()
+        await run_through(counted, pool, MANY)
+        kept = blocks() - before
+        await workers.release()
+    told(blocks=kept)
+    assert kept < MANY / 20
+
+
+async def run_through(counted: Counted, pool: asyncpg.Pool[Any], count: int) -> None:
+    """Add jobs to a pool that runs, and wait until none is left."""
+    await add(pool, count)
+
+    async def are_done() -> bool:
+        return await counted.value(LEFT) == 0
+
+    await until(are_done, 120)
+    counted.statements.clear()
+
+
+def blocks() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def told(**numbers: float) -> None:
+    """Show what was counted, with `pytest -s`, to those who would move a bound."""
+    print(" ".join(f"{name}={value:.4g}" for name, value in numbers.items()))
+
+
+LATE = (
+    "prometheus_client", "pebble", "multiprocessing", "croniter", "json5", "opentelemetry.sdk",
+    "kongtask.dev", "kongtask.operator", "kongtask.bench",
+)  # fmt: skip
+"""What most workers never use: each takes 5 to 30 ms of every start."""
+
+
+def test_a_worker_starts_without_what_it_may_not_need() -> None:
+    program = f"import sys, kongtask.cli.worker; print([n for n in {LATE} if n in sys.modules])"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "[]\n", ran.stderr
