@@ -71,7 +71,17 @@ class StandardLogger:
         """Log at level ERROR; an exception under `exception` brings its traceback."""
         self._log(logging.ERROR, message, meta)
 
+    def is_on(self, level: str) -> bool:
+        """Whether lines of a level, such as "info", go anywhere.
+
+        >>> StandardLogger(logging.getLogger("kongtask.example")).is_on("error")
+        True
+        """
+        return self._logger.isEnabledFor(logging.getLevelNamesMapping()[level.upper()])
+
     def _log(self, level: int, message: str, meta: Meta | None) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
         found = dict(meta or {})
         exception = found.pop("exception", None)
         self._logger.log(level, "%s", message, exc_info=exception, extra={"meta": found})

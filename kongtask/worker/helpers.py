@@ -145,9 +145,7 @@ class Helpers:
             await run_task_list_once({"split": split}, pool)
             assert len(await utils.list_jobs("waiting")) == 3
         """
-        return await self.queue.add_jobs(
-            jobs, connection=connection, return_jobs=return_jobs
-        )
+        return await self.queue.add_jobs(jobs, connection=connection, return_jobs=return_jobs)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

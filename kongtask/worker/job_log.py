@@ -19,11 +19,14 @@ from kongtask.worker.event_bus import EventBus
 
 def log_jobs(events: EventBus, logger: Logger) -> None:
     """Log the start and the end of every run, and the pool's end."""
+    is_on = getattr(logger, "is_on", lambda level: True)
 
     def started(data: JobStartData) -> None:
         logger.debug(f"started {_name(data)}", _facts(data))
 
     def ended(data: JobCompleteData) -> None:
+        if data.outcome.kind == "success" and not is_on("info"):
+            return  # nobody reads what would take longer to write than the job took
         facts = {**_facts(data), "outcome": data.outcome.kind, "seconds": round(data.seconds, 4)}
         took = _duration(data.seconds)
         match data.outcome.kind:
@@ -53,7 +56,8 @@ def log_jobs(events: EventBus, logger: Logger) -> None:
     def left(data: PoolData) -> None:
         logger.info("stopped", {"pool": data.pool_id})
 
-    events.on(JOB_START, started)
+    if is_on("debug"):
+        events.on(JOB_START, started)
     events.on(JOB_COMPLETE, ended)
     events.on(POOL_GRACEFUL_SHUTDOWN, draining)
     events.on(POOL_RELEASE, left)
