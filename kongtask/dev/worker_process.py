@@ -214,4 +214,6 @@ def _signal(process: Process, how: signal.Signals) -> None:
         if how == signal.SIGKILL:
             os.killpg(process.pid, how)
         elif process.returncode is None:
-            process.send_signal(how)
+            # asyncio's own way may collect the exit code ahead of who waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, how)

@@ -6,6 +6,7 @@ same decisions drive a cluster and the processes of one machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -307,17 +308,13 @@ class Observed:
 
 
 def jobs_of_pod(name: str, locked_by: Mapping[str, int]) -> int:
-    """Return how many of the locks belong to a pod: lockers are called `pool-<pod>-<18 hex>`.
+    """Return how many of the locks belong to a pod: `pool-<pod>-<18 hex>` or `pool-<pod>-<n>-…`.
 
-    >>> jobs_of_pod("mail-7f-x", {"pool-mail-7f-x-0123456789abcdef01": 2, "pool-mail-7f-xy-00": 1})
-    2
+    >>> jobs_of_pod("mail-x", {"pool-mail-x-0123": 2, "pool-mail-x-1-4567": 3, "pool-mail-xy-0": 1})
+    5
     """
-    prefix = f"pool-{name}-"
-    return sum(
-        count
-        for locker, count in locked_by.items()
-        if locker.startswith(prefix) and "-" not in locker[len(prefix) :]
-    )
+    own = re.compile(rf"pool-{re.escape(name)}-(?:[0-9]{{1,2}}-)?[^-]+")
+    return sum(count for locker, count in locked_by.items() if own.fullmatch(locker))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
