@@ -24,7 +24,7 @@ from fault_words import (
     value,
     working,
 )
-from pooler import NEEDS_PGBOUNCER, pooler
+from pooled_server import NEEDS_PGBOUNCER, pooler
 from waiting import until
 from worker_processes import HOUR, Runs, Start, now
 
