@@ -141,16 +141,19 @@ async def test_a_named_queue_that_both_work_never_runs_two_jobs(
     names = [f"q{number % 4}" for number in range(48)]
     for side in sides.values():
         await side.start(**({} if local is None else {"local_queue": local}))
-    await table.execute(
-        "select graphile_worker.add_job('work', json_build_object('queue', q), q) "
-        "from unnest($1::text[]) as q",
-        names,
-    )
-    await until(table.is_empty)
+    both, waves = {"node", "python"}, 0
+    while waves < 20 and {row["side"] for row in await table.runs()} != both:
+        waves += 1  # whoever is first to a queue may take all that lies in it
+        await table.execute(
+            "select graphile_worker.add_job('work', json_build_object('queue', q), q) "
+            "from unnest($1::text[]) as q",
+            names,
+        )
+        await until(table.is_empty)
     assert await table.pool.fetch(BESIDE) == []
     runs = await table.runs()
-    assert len(runs) == len(names)
-    assert {row["side"] for row in runs} == {"node", "python"}
+    assert len(runs) == len(names) * waves
+    assert {row["side"] for row in runs} == both
     await until(lambda: _nothing_locked(table))
 
 

@@ -121,7 +121,7 @@ async def test_running_failing_and_handling_a_job_keep_its_trace(connection: Any
     ids = [job["id"]]
 
     fetched = await connection.fetch(
-        statement("fetch_jobs", DEFAULT_SCHEMA), "pool", [job["task_id"]], 1, None
+        statement("fetch_jobs", DEFAULT_SCHEMA), "pool", [job["task_id"]], 1, None, 1, 0, None
     )
     await connection.fetch(
         statement("fail_jobs", DEFAULT_SCHEMA), "pool", ids, ["no"], [None], [None], [False], [None]
