@@ -35,6 +35,7 @@ class HeartThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._is_stopped = False
 
     async def start(self) -> None:
         """Begin to beat; raises what the first heartbeat raises."""
@@ -49,6 +50,7 @@ class HeartThread:
 
     async def stop(self) -> None:
         """End the thread. Stopping twice is fine."""
+        self._is_stopped = True  # before the look: the thread may be about to begin
         if self._loop is not None and self._main is not None:
             with suppress(RuntimeError):  # the loop has ended already
                 self._loop.call_soon_threadsafe(self._main.cancel)
@@ -73,6 +75,8 @@ class HeartThread:
 
     async def _beating(self) -> None:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        if self._is_stopped:
+            return
         pool = await pool_like(self._pool)
         store = LifeStore(pool, self._schema, self._identity)
         try:

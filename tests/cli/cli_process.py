@@ -21,6 +21,9 @@ from tempfile import TemporaryDirectory
 
 from kongtask.cli import main
 
+LOST = 255
+"""The exit code of a process whose real one was lost on its way."""
+
 PATIENCE = 30.0
 """Seconds until a line, or an end, that does not come fails the test."""
 
@@ -90,9 +93,10 @@ def kongtask(folder: Path, *arguments: str, stdin: str = "", **variables: str) -
         if process.exitcode is None:
             process.kill()
         process.join()
-        assert process.exitcode is not None
+        code = _code(process, place)
+        assert code is not None
         out, err = ((place / each).read_text() for each in ("out", "err"))
-        return Ran(process.exitcode, out, err)
+        return Ran(code, out, err)
 
 
 class Program:
@@ -131,8 +135,9 @@ class Program:
     def exit_code(self, patience: float = PATIENCE) -> int:
         """Wait for its end."""
         self._process.join(patience)
-        assert self._process.exitcode is not None, f"it goes on after {patience} s:\n{self.text}"
-        return self._process.exitcode
+        code = _code(self._process, self._said.parent)
+        assert code is not None, f"it goes on after {patience} s:\n{self.text}"
+        return code
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -183,8 +188,18 @@ def _command(
     exec(prelude, {})
     try:
         main()
+    except SystemExit as end:
+        Path(place, "code").write_text(str(end.code or 0))
+        raise
     finally:
         sys.stdout.flush()
+
+
+def _code(process: ForkServerProcess, place: Path) -> int | None:
+    """How a process ended; the server of processes loses what it is told now and then."""
+    if process.exitcode == LOST and (place / "code").exists():
+        return int((place / "code").read_text())
+    return process.exitcode
 
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND

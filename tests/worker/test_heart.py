@@ -19,6 +19,7 @@ from kongtask.clock import Clock
 from kongtask.postgres.jobs import JobStore
 from kongtask.postgres.life import Beat, Freed, LifeStore, PoolIdentity
 from kongtask.worker.heart import BEATS, SILENCE, Heart
+from kongtask.worker.heart_thread import HeartThread
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 DEAD = "pool-dead"
@@ -308,3 +309,15 @@ async def test_a_job_may_run_for_days_while_its_pool_lives(pool: Pool, me: Livin
         await long.jobs.fetch(1, [])
         await pool.execute(f"update {JOBS} set locked_at = now() - interval '3 days'")
         assert await me.life.beat(free=True) == Beat()
+
+
+async def test_a_heart_that_is_stopped_before_it_began_ends(pool: Pool) -> None:
+    """A signal may come at any moment of a start."""
+    heard = Heard()
+    identity = PoolIdentity(pool_id="pool-brief", host="here", concurrency=1, tasks=("t",))
+    for _ in range(20):
+        thread = HeartThread(pool, "graphile_worker", identity, heard.heart(Clock()))
+        starting = asyncio.create_task(thread.start())
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait_for(asyncio.gather(starting, return_exceptions=True), 10)
