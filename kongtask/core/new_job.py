@@ -49,7 +49,7 @@ def wanted_job(
     '{}'
     """
     spec = DEFAULT_SPEC if spec is None else spec
-    if spec is not DEFAULT_SPEC or task not in _good_tasks:
+    if spec is not DEFAULT_SPEC or type(task) is not str or task not in _good_tasks:
         check_job(task, spec, position)
         if len(_good_tasks) < MOST_REMEMBERED:
             _good_tasks.add(task)

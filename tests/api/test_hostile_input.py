@@ -269,6 +269,7 @@ async def test_postgres_finds_the_same_error_as_python(
 
 @sometimes
 @given(st.lists(st.tuples(texts | anything, anything, anything) | anything, max_size=3))
+@example([([], None, None)])
 def test_jobs_of_any_kind_are_added_or_refused_as_a_whole(
     database_url: str, jobs: list[Any]
 ) -> None:
