@@ -43,7 +43,7 @@ class WorkerUtils:
 
         async with await WorkerUtils.connect(database_url) as own:
             job = await own.add_job("send_email", {"to": "ann"})
-        assert job.task_identifier == "send_email"
+        assert job.id
     """
 
     def __init__(
@@ -302,9 +302,7 @@ class WorkerUtils:
 
         Example::
 
-            own = await WorkerUtils.connect(database_url)
-            await own.release()
-            await own.release()
+            await (await WorkerUtils.connect(database_url)).release()
         """
         if self._owned:
             self._owned = False
@@ -335,8 +333,7 @@ class Worker:
 
     Example::
 
-        worker = Worker(pool, "graphile_worker")
-        job = await worker.add_job("send_email", {"to": "ann"})
+        job = await Worker(pool, "graphile_worker").add_job("send_email", {"to": "ann"})
         assert job.max_attempts == 25
     """
 
@@ -359,8 +356,7 @@ class Worker:
 
         Example::
 
-            spec = TaskSpec(max_attempts=3)
-            job = await Worker(pool).add_job_with_spec("send_email", {"to": "ann"}, spec)
+            job = await Worker(pool).add_job_with_spec("mail", {}, TaskSpec(max_attempts=3))
             assert job.max_attempts == 3
         """
         return await self._queue.add_job(task, payload, spec)
@@ -400,6 +396,5 @@ class Worker:
         return await self._keyed(task, payload, job_key, "unsafe_dedupe")
 
     async def _keyed(self, task: str, payload: object, job_key: str, mode: JobKeyMode) -> Job:
-        return await self._queue.add_job(
-            task, payload, TaskSpec(job_key=job_key, job_key_mode=mode)
-        )
+        spec = TaskSpec(job_key=job_key, job_key_mode=mode)
+        return await self._queue.add_job(task, payload, spec)

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kongtask.clock import Clock
+from kongtask.core.process_end import how_it_ended
 from kongtask.errors import ConfigurationError
 from kongtask.logger import Logger, StandardLogger
 from kongtask.settings import WorkerSettings
@@ -93,17 +94,6 @@ def worst(codes: Iterable[int]) -> int:
     """
     plain = [128 - code if code < 0 else code for code in codes]
     return max(plain, key=lambda code: (code == USERS_MISTAKE, code), default=0)
-
-
-def how_it_ended(code: int) -> str:
-    """Say what an exit code means.
-
-    >>> how_it_ended(1), how_it_ended(-9)
-    ('ended with exit code 1', 'was killed by SIGKILL')
-    """
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
 
 
 async def run_processes(

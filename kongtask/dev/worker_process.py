@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kongtask.clock import Clock
+from kongtask.core.process_end import how_it_ended
 from kongtask.dev.guarding import Guard
 from kongtask.dev.output import free_port, is_ready, lines
 from kongtask.dev.telling import Say
@@ -58,17 +59,6 @@ def backoff(crashes: int) -> float:
     (1.0, 4.0, 30.0)
     """
     return min(LONGEST_BACKOFF, 2.0 ** min(crashes - 1, 10))
-
-
-def how_it_ended(code: int) -> str:
-    """Say what an exit code means.
-
-    >>> how_it_ended(2), how_it_ended(-9)
-    ('ended with exit code 2', 'was killed by SIGKILL')
-    """
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
 
 
 class WorkerProcess:

@@ -36,16 +36,6 @@ def worker_metrics(events: EventBus, pool: WorkerPool, concurrency: int) -> Coll
         registry=registry,
     )
     troubles = Counter("kongtask_fetch_errors", "Fetches that failed.", registry=registry)
-    outages = Counter("kongtask_outages", "Times the database was away.", registry=registry)
-    away = Counter(
-        "kongtask_outage_seconds", "How long the database was away, in all.", registry=registry
-    )
-    locks = Counter(
-        "kongtask_jobs_freed",
-        "Jobs that other pools had locked and that were freed, by reason.",
-        ["reason"],
-        registry=registry,
-    )
     gauges = {
         "kongtask_jobs_running": ("Jobs that run now.", lambda: len(pool.running)),
         "kongtask_jobs_waiting": ("Jobs fetched and not started.", lambda: pool.waiting),
@@ -62,6 +52,25 @@ def worker_metrics(events: EventBus, pool: WorkerPool, concurrency: int) -> Coll
     def failed(_: FetchData) -> None:
         troubles.inc()
 
+    events.on(JOB_COMPLETE, ended)
+    events.on(WORKER_GET_JOB_ERROR, failed)
+    _count_failures(events, registry)
+    return registry
+
+
+def _count_failures(events: EventBus, registry: CollectorRegistry) -> None:
+    """Count outages of the database and the jobs of others that were freed."""
+    outages = Counter("kongtask_outages", "Times the database was away.", registry=registry)
+    away = Counter(
+        "kongtask_outage_seconds", "How long the database was away, in all.", registry=registry
+    )
+    locks = Counter(
+        "kongtask_jobs_freed",
+        "Jobs that other pools had locked and that were freed, by reason.",
+        ["reason"],
+        registry=registry,
+    )
+
     def lost(_: OutageData) -> None:
         outages.inc()
 
@@ -74,6 +83,3 @@ def worker_metrics(events: EventBus, pool: WorkerPool, concurrency: int) -> Coll
     events.on(DATABASE_LOST, lost)
     events.on(DATABASE_BACK, back)
     events.on(LOCKS_FREED, freed)
-    events.on(JOB_COMPLETE, ended)
-    events.on(WORKER_GET_JOB_ERROR, failed)
-    return registry

@@ -131,13 +131,7 @@ class WorkerPool:
             pool_id=self.pool_id, fetcher=self._fetcher, crew=self._crew,
             recorder=self._recorder, options=options, outage=self._outage, once=once,
         )  # fmt: skip
-        heart = Heart(
-            clock=clock, recovery_timeout=options.recovery_timeout,
-            held=lambda: self._crew.held,
-            on_beat=lambda beat, at: self._heart.call(self._beaten, beat, at),
-            on_trouble=lambda error: self._heart.call(self._outage.trouble, "heartbeat", error),
-        )  # fmt: skip
-        self._heart = HeartThread(pool, options.schema, identity, heart)
+        self._heart = HeartThread(pool, options.schema, identity, self._new_heart())
         self._turned_at = clock.monotonic()
         self._stopped_for: str | None = None
         self._refusal: KongTaskError | None = None
@@ -294,6 +288,16 @@ class WorkerPool:
         while True:
             self._turned_at = self._options.clock.monotonic()
             await self._options.clock.sleep(TURN)
+
+    def _new_heart(self) -> Heart:
+        """Return a heart that tells this event loop what it hears on its own."""
+        return Heart(
+            clock=self._options.clock,
+            recovery_timeout=self._options.recovery_timeout,
+            held=lambda: self._crew.held,
+            on_beat=lambda beat, at: self._heart.call(self._beaten, beat, at),
+            on_trouble=lambda error: self._heart.call(self._outage.trouble, "heartbeat", error),
+        )
 
     def _beaten(self, beat: Beat, asked_at: float) -> None:
         self._outage.answered("heartbeat")
