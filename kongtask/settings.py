@@ -39,7 +39,8 @@ class WorkerSettings:
     be told of new jobs. drain_action: what becomes of jobs that are cut off. recovery_timeout:
     within which others free the jobs of this process when it died. attempts_count: whether the
     attempts count that died with it. processes: how many such processes one command starts.
-    uvloop: whether to run on uvloop where it is installed.
+    uvloop: whether to run on uvloop where it is installed. start_timeout: how long to wait at the
+    start for a database that does not answer.
     """
 
     database: DatabaseSettings
@@ -59,6 +60,7 @@ class WorkerSettings:
     migrate: bool = True
     processes: int = 1
     uvloop: bool = True
+    start_timeout: timedelta = timedelta(seconds=30)
 
 
 def database_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) -> DatabaseSettings:
@@ -103,18 +105,21 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
             or 2000
         ),
         job_timeout=None if limit is None else timedelta(seconds=limit),
-        listen=flags.get("listen", True),
+        listen=read.switch("listen", "KONGTASK_LISTEN"),
         drain_action=flags.get("drain_action") or "release",
         recovery_timeout=timedelta(
             seconds=read.number("recovery_timeout", "KONGTASK_RECOVERY_TIMEOUT", 1, 86_400, 10)
             or 10
         ),
-        attempts_count=flags.get("attempts_count", True),
+        attempts_count=read.switch("attempts_count", "KONGTASK_ATTEMPTS_COUNT"),
         crontab=flags.get("crontab"),
         once=bool(flags.get("once")),
         migrate=flags.get("migrate", True),
         processes=read.number("processes", "KONGTASK_PROCESSES", 1, 64, 1) or 1,
-        uvloop=read.number("uvloop", "KONGTASK_UVLOOP", 0, 1, 1) != 0,
+        uvloop=read.switch("uvloop", "KONGTASK_UVLOOP"),
+        start_timeout=timedelta(
+            seconds=read.number("start_timeout", "KONGTASK_START_TIMEOUT", 0, 7 * 86_400, 30) or 0
+        ),
     )
 
 
@@ -134,10 +139,14 @@ class _Reader:
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or not low <= int(text[:10]) <= high:
-            raise ConfigurationError(
-                f"{name} is {text[:40]!r}: write a whole number from {low} to {high}"
-            )
+            wanted = "0 or 1" if (low, high) == (0, 1) else f"a whole number from {low} to {high}"
+            raise ConfigurationError(f"{name} is {text[:40]!r}: write {wanted}")
         return int(text)
+
+    def switch(self, flag: str, variable: str) -> bool:
+        """Return what a flag says, else a variable that is 0 or 1, else True."""
+        given = self.flags.get(flag)
+        return self.number("", variable, 0, 1, 1) != 0 if given is None else bool(given)
 
 
 def _first(environment: Mapping[str, str], *names: str, default: str) -> str:

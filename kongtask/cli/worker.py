@@ -10,12 +10,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from kongtask.cli import complain
 from kongtask.cli.crontab_file import read_crontab
+from kongtask.cli.first_contact import first_contact
 from kongtask.cli.options import database_options, log_options
 from kongtask.clock import Clock
 from kongtask.core.cron import ParsedCronItem
@@ -32,6 +33,9 @@ from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
 from kongtask.worker.signals import ended_by_sigterm
 from kongtask.worker.tasks import TaskHandler, load_tasks
+
+if TYPE_CHECKING:
+    import asyncpg
 
 CUT_OFF = 1
 
@@ -56,7 +60,11 @@ CUT_OFF = 1
     help="File of recurring jobs to add while running.",
 )
 @click.option("--poll-interval", type=int, help="Milliseconds between looks. [default: 2000]")
-@click.option("--listen/--no-listen", default=True, help="Be told of new jobs, or only poll.")
+@click.option(
+    "--listen/--no-listen",
+    default=None,
+    help="Be told of new jobs, or only poll. [default: listen]",
+)
 @click.option("--job-timeout", type=int, help="Seconds a run may take at most. [default: no limit]")
 @click.option("--drain-timeout", type=int, help="Seconds running jobs may take after a stop.")
 @click.option(
@@ -73,8 +81,12 @@ CUT_OFF = 1
     help="Seconds within which others free its jobs should this process die. [default: 10]",
 )
 @click.option(
-    "--attempts-count/--attempts-free", default=True,
-    help="Whether the attempts count that died with the process.",
+    "--attempts-count/--attempts-free", default=None,
+    help="Whether the attempts count that died with the process. [default: they count]",
+)  # fmt: skip
+@click.option(
+    "--start-timeout", type=int,
+    help="Seconds to wait at the start for a database that does not answer. [default: 30]",
 )  # fmt: skip
 @click.option(
     "--health-port", type=int,
@@ -120,11 +132,20 @@ def _start_processes(settings: WorkerSettings) -> int:
 
 
 async def _migrate(settings: WorkerSettings) -> None:
-    pool = await open_pool(settings.database.url, max_size=1)
+    pool = await first_contact(lambda: _connected(settings), settings, Clock(), StandardLogger())
+    await close_pool(pool)
+
+
+async def _connected(settings: WorkerSettings) -> asyncpg.Pool[Any]:
+    """Return connections to a server that takes writes, its schema migrated where that is asked."""
+    pool = await open_pool(settings.database.url, writable=True)
     try:
-        await run_migrations(pool, settings.database.schema)
-    finally:
+        if settings.migrate:
+            await run_migrations(pool, settings.database.schema)
+    except BaseException:
         await close_pool(pool)
+        raise
+    return pool
 
 
 def _start_worker(settings: WorkerSettings) -> None:
@@ -173,11 +194,11 @@ async def _work(
     crontab: tuple[ParsedCronItem, ...],
     flush: Callable[[], None],
 ) -> None:
-    pool = await open_pool(settings.database.url)
+    options = _options(settings, crontab)
+    pool = await first_contact(
+        lambda: _connected(settings), settings, options.clock, options.logger
+    )
     try:
-        if settings.migrate:
-            await run_migrations(pool, settings.database.schema)
-        options = _options(settings, crontab)
         workers = WorkerPool(tasks, pool, options, once=settings.once, dsn=settings.database.url)
         await _run(workers, settings, options, sorted(tasks))
     except ShutdownTimeout as error:

@@ -16,6 +16,10 @@ MIGRATION_DEADLINE = 900
 GRACE = 20
 """Seconds after the drain timeout in which a worker gives its jobs back."""
 
+START_TIMEOUT = 3600
+"""Seconds for which a pod waits at its start for a database that does not answer. Starting anew
+instead would take ever longer, five minutes at last, after the database is back."""
+
 MIGRATION_LABEL = "kongtask.dev/migration"
 COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -193,6 +197,7 @@ def worker_environment(pool: Pool) -> dict[str, str]:
 def _worker_settings(pool: Pool) -> dict[str, Manifest]:
     name = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     settings = {key: {"value": value} for key, value in worker_environment(pool).items()}
+    settings["KONGTASK_START_TIMEOUT"] = {"value": str(START_TIMEOUT)}
     return {"POD_NAME": name, "KONGTASK_WORKER_NAME": {"value": "$(POD_NAME)"}, **settings}
 
 

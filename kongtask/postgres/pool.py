@@ -156,11 +156,12 @@ async def connect(dsn: str, *, application_name: str = "kongtask") -> asyncpg.Co
 
 
 async def open_pool(
-    dsn: str, *, max_size: int = 10, application_name: str = "kongtask"
+    dsn: str, *, max_size: int = 10, application_name: str = "kongtask", writable: bool = False
 ) -> asyncpg.Pool[Any]:
     """Open a pool of at most `max_size` connections; raises as `connect` does.
 
     Behind a pooler it keeps no prepared statements: the next one may reach another session.
+    writable: raise `StoreUnavailable` for a server that takes no writes.
     """
     check_dsn(dsn)
     how: dict[str, Any] = {
@@ -168,7 +169,13 @@ async def open_pool(
         "server_settings": {"application_name": application_name},
     }
     async with translated(dsn):
-        if await _finds_pooler(dsn, how):
+        is_pooled, is_read_only = await _who_answers_at(dsn, how)
+        if is_read_only and writable:
+            raise StoreUnavailable(
+                f"{describe(dsn)}: the server takes no writes: let the connection string name the "
+                "primary, not a replica"
+            )
+        if is_pooled:
             how["statement_cache_size"] = 0
         # With a least size asyncpg would connect by itself again and again through an outage, and
         # log a traceback each time.
@@ -222,14 +229,13 @@ async def close_pool(pool: asyncpg.Pool[Any], patience: float = 5.0) -> None:
         pool.terminate()
 
 
-async def _finds_pooler(dsn: str, how: dict[str, Any]) -> bool:
+async def _who_answers_at(dsn: str, how: dict[str, Any]) -> tuple[bool, bool]:
     # A name that this session prepared could clash with that of another client of the pooler.
     connection = await asyncpg.connect(dsn, **how, statement_cache_size=0)
     try:
-        is_pooled, _ = await who_answers(connection)
+        return await who_answers(connection)
     finally:
         await connection.close(timeout=CONNECT_TIMEOUT)
-    return is_pooled
 
 
 def _addresses(parts: SplitResult) -> list[str]:

@@ -10,14 +10,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from kongtask.clock import Clock
 from kongtask.errors import ConfigurationError
-from kongtask.worker.pool import WorkerPool
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse
@@ -26,9 +25,28 @@ STANDSTILL = 300.0
 """Seconds without a turn of the event loop after which the process counts as hung."""
 
 
+class Probed(Protocol):
+    """Who is asked about: a pool of workers, or one that waits for its database.
+
+    turned_at: the monotonic moment, in seconds, at which its event loop was last seen to turn.
+    trouble: why the database cannot be used just now, None while it answers.
+    """
+
+    @property
+    def turned_at(self) -> float: ...
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def is_alive(self) -> bool: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def is_stopping(self) -> bool: ...
+
+
 @contextmanager
 def health_server(
-    pool: WorkerPool, registry: CollectorRegistry, port: int, clock: Clock
+    pool: Probed, registry: CollectorRegistry, port: int, clock: Clock
 ) -> Iterator[int]:
     """Serve until the block ends; yields the port. Port 0 takes any that is free."""
     app = _app(pool, make_wsgi_app(registry), clock)
@@ -59,7 +77,7 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing of requests."""
 
 
-def _app(pool: WorkerPool, metrics: Any, clock: Clock) -> Callable[..., Iterable[bytes]]:
+def _app(pool: Probed, metrics: Any, clock: Clock) -> Callable[..., Iterable[bytes]]:
     def livez() -> tuple[bool, str]:
         standstill = clock.monotonic() - pool.turned_at
         if standstill > STANDSTILL:

@@ -19,6 +19,8 @@ def test_defaults_need_a_database_alone() -> None:
     assert (found.drain_timeout, found.health_port, found.crontab) == (None, None, None)
     assert (found.once, found.migrate, found.poll_interval) == (False, True, timedelta(seconds=2))
     assert found.database.schema == "graphile_worker"
+    assert (found.listen, found.attempts_count) == (True, True)
+    assert found.start_timeout == timedelta(seconds=30)
 
 
 ENVIRONMENT = {
@@ -31,6 +33,9 @@ ENVIRONMENT = {
     "KONGTASK_HEALTH_PORT": "8080",
     "KONGTASK_POLL_INTERVAL": "250",
     "KONGTASK_JOB_TIMEOUT": "30",
+    "KONGTASK_LISTEN": "0",
+    "KONGTASK_ATTEMPTS_COUNT": "0",
+    "KONGTASK_START_TIMEOUT": "0",
 }
 
 
@@ -39,20 +44,22 @@ def test_the_environment_is_read() -> None:
     assert (found.concurrency, found.tasks, found.name) == (7, ("a", "b/c.py"), "pod-1")
     assert (found.drain_timeout, found.health_port) == (timedelta(0), 8080)
     assert (found.database.schema, found.poll_interval) == ("jobs", timedelta(seconds=0.25))
-    assert (found.job_timeout, found.listen) == (timedelta(seconds=30), True)
+    assert (found.job_timeout, found.listen) == (timedelta(seconds=30), False)
+    assert (found.attempts_count, found.start_timeout) == (False, timedelta(0))
 
 
 def test_flags_win() -> None:
     flags = {
         "connection": "postgres://other/db", "schema": "s", "jobs": 3, "tasks": ("x",),
         "drain_timeout": 5, "health_port": 0, "poll_interval": 10, "once": True, "migrate": False,
-        "job_timeout": 9, "listen": False,
+        "job_timeout": 9, "listen": True, "attempts_count": True, "start_timeout": 4,
     }  # fmt: skip
     found = worker_settings(ENVIRONMENT, flags)
     assert (found.database.url, found.database.schema) == ("postgres://other/db", "s")
     assert (found.concurrency, found.tasks, found.once, found.migrate) == (3, ("x",), True, False)
     assert (found.drain_timeout, found.health_port) == (timedelta(seconds=5), 0)
-    assert (found.job_timeout, found.listen) == (timedelta(seconds=9), False)
+    assert (found.job_timeout, found.listen) == (timedelta(seconds=9), True)
+    assert (found.attempts_count, found.start_timeout) == (True, timedelta(seconds=4))
 
 
 def test_the_schema_of_graphile_worker_is_taken_over() -> None:
