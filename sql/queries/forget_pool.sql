@@ -6,5 +6,7 @@ where pools.pool_id = $1::text
   and not exists (
       select 1
       from {schema}._private_jobs as jobs
-      where jobs.locked_by = $1::text and jobs.locked_at is not null
+      where hashtext(jobs.locked_by) = hashtext($1::text)
+        and jobs.locked_by = $1::text
+        and jobs.locked_at is not null
   )

@@ -21,7 +21,8 @@ freed as (
       and queues.id not in (
           select jobs.job_queue_id
           from {schema}._private_jobs as jobs
-          where jobs.locked_by = $1::text
+          where hashtext(jobs.locked_by) = hashtext($1::text)
+            and jobs.locked_by = $1::text
             and jobs.locked_at is not null
             and jobs.job_queue_id is not null
             and jobs.id <> all ($2::bigint[])

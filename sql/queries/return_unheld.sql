@@ -7,7 +7,8 @@
 with returned as (
     update {schema}._private_jobs as jobs
     set attempts = greatest(0, jobs.attempts - 1), locked_by = null, locked_at = null
-    where jobs.locked_by = $1::text
+    where hashtext(jobs.locked_by) = hashtext($1::text)
+      and jobs.locked_by = $1::text
       and jobs.locked_at is not null
       and jobs.id <> all ($2::bigint[])
     returning jobs.id

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -158,6 +160,32 @@ async def test_counting_what_runs_uses_the_index_of_locked_jobs(connection: Any)
     plan = await connection.fetch("explain " + statement("queue_locks", DEFAULT_SCHEMA))
 
     assert "_kongtask_jobs_locked_index" in "\n".join(row[0] for row in plan)
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("complete_jobs", ("p1", [1, 2])),
+        ("return_jobs", ("p1", [1, 2])),
+        ("return_unheld", ("p1", [1, 2])),
+        ("forget_pool", ("p1",)),
+        ("snooze_jobs", ("p1", [1], [None], [timedelta(1)])),
+        ("fail_jobs", ("p1", [1], ["no"], [None], [None], [False], [None])),
+    ],
+)
+async def test_a_pool_finds_what_it_holds_by_the_index_of_locked_jobs(
+    connection: Any, name: str, arguments: tuple[object, ...]
+) -> None:
+    await connection.execute(f"insert into {JOBS} (task_id) select 1 from generate_series(1, 5000)")
+    await connection.execute(
+        f"update {JOBS} set locked_at = now(), locked_by = 'p' || id % 100 where id < 2000"
+    )
+    await connection.execute(f"vacuum analyze {JOBS}")
+
+    plan = await connection.fetch("explain " + statement(name, DEFAULT_SCHEMA), *arguments)
+
+    text = "\n".join(row[0] for row in plan)
+    assert re.search(r"_kongtask_jobs_locked_index.*\n\s+Index Cond: \(hashtext", text), text
 
 
 PRIVATE = [
