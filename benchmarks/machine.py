@@ -29,6 +29,12 @@ def facts(admin: psycopg.Connection[Any]) -> dict[str, Any]:
     }
 
 
+def busy_seconds() -> float:
+    """Return how long all cores together have been at work, whoever it was for."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from benchmarks.collector import span_collector
 from benchmarks.environments import CACHE, NODE, RUNNERS
 from benchmarks.laboratory import Fill, Laboratory, Observer
+from benchmarks.machine import busy_seconds
 from benchmarks.participants import Participant
 from benchmarks.running import RunFailed, Runner
 
@@ -78,15 +80,15 @@ def _drain(
         runner.expect("ready", PATIENCE)
         before, meter = runner.usage(), lab.meter(dsn)
         meter.start()
-        begun = runner.tell("go")
+        begun, busy = runner.tell("go"), busy_seconds()
         if not who.counts:
-            begun = runner.expect("first", PATIENCE)["at"]
+            begun, busy = runner.expect("first", PATIENCE)["at"], busy_seconds()
         else:
             runner.expect("handled", PATIENCE)
         ended = observer.wait_until_gone(
             pending or who.home.pending, PATIENCE, *(() if who.counts else (LOOK,))
         )
-        used = runner.usage()
+        busy, used = busy_seconds() - busy, runner.usage()
         if to_end:
             observer.wait_until_gone(who.home.pending, PATIENCE, LOOK)
         done = _stopped(runner)
@@ -99,6 +101,7 @@ def _drain(
             "processor_us_per_job": (used.processor_seconds - before.processor_seconds)
             / fill.jobs
             * 1e6,
+            "machine_share": busy / (ended - begun) / (os.cpu_count() or 1) * 100,
             "memory_mib": used.resident,
             "in_order": float(done["in_order"]),
         }

@@ -20,6 +20,7 @@ COLUMNS = {
     "wal_bytes_per_job": ("WAL, bytes/job", "{:,.0f}"),
     "transactions_per_job": ("transactions/job", "{:.3f}"),
     "processor_us_per_job": ("processor, µs/job", "{:,.0f}"),
+    "machine_share": ("all cores busy, %", "{:.0f}"),
     "p50_ms": ("p50, ms", "{:.2f}"),
     "p99_ms": ("p99, ms", "{:.2f}"),
     "p999_ms": ("p99.9, ms", "{:.2f}"),

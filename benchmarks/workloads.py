@@ -43,7 +43,10 @@ class Workload:
         return max(self.least, round(self.size * scale * share))
 
 
-DRAINED = ("per_second", "wal_bytes_per_job", "transactions_per_job", "processor_us_per_job")
+DRAINED = (
+    "per_second", "wal_bytes_per_job", "transactions_per_job", "processor_us_per_job",
+    "machine_share",
+)  # fmt: skip
 LATENCIES = (
     "p50_ms", "p99_ms", "p999_ms", "add_p50_ms", "added_per_second", "processor_share", "kept_up",
 )  # fmt: skip

@@ -83,7 +83,7 @@ class JobStore:
 
     async def complete(self, job_ids: Sequence[int]) -> set[int]:
         """Delete jobs that succeeded; return the ids this pool still held."""
-        return await self._write("complete_jobs", list(job_ids))
+        return set(job_ids) - await self._write("complete_jobs", list(job_ids))
 
     async def fail(self, failures: Sequence[Failure]) -> set[int]:
         """Record failed runs; return the ids this pool still held."""

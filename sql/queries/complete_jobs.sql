@@ -2,7 +2,7 @@
 -- Rows that somebody else holds are waited for shortly: one job must not keep the others back.
 -- $1 text      pool id
 -- $2 bigint[]  job ids
--- returns      the ids that were deleted; a missing one was no longer this pool's
+-- returns      the ids that were not deleted: no longer this pool's. As a rule there are none
 with patience as materialized (
     select set_config('lock_timeout', '500', true) as milliseconds
 ),
@@ -27,4 +27,6 @@ freed as (
             and jobs.id <> all ($2::bigint[])
       )
 )
-select id from done
+select given.id
+from unnest($2::bigint[]) as given (id)
+where given.id not in (select done.id from done)
