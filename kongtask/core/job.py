@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 _read = json.JSONDecoder().raw_decode
 """Three times as fast as json.loads for a short text."""
 
 
+class _Unread:
+    """A job most of whose fields are put in when the first of them is asked for.
+
+    `_rest` holds who puts them in, and from what. Few handlers ask for more than the payload.
+    """
+
+    __slots__ = ("_rest",)
+    _rest: tuple[Callable[[Any, Any], None], Any]
+
+    if not TYPE_CHECKING:  # a type checker knows the fields, and is to complain of others
+
+        def __getattr__(self, name: str) -> Any:
+            rest = None if name == "_rest" else getattr(self, "_rest", None)
+            if rest is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            fill, source = rest
+            fill(self, source)
+            return object.__getattribute__(self, name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(_Unread):
     """One row of Graphile Worker's job table, as handlers, events and administrators see it.
 
     Times are aware and in UTC; ranges are those of `TaskSpec`.

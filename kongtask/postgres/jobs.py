@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -18,7 +17,7 @@ from kongtask.core.control import When
 from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import PoolIdentity
-from kongtask.postgres.records import fetched_job, storable_text
+from kongtask.postgres.records import fetched_jobs, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
 
@@ -35,7 +34,6 @@ class Failure:
 
 
 FIRST_PRIORITY = -32768
-_IN_ORDER = attrgetter("priority", "run_at", "id")
 
 
 class JobStore:
@@ -76,10 +74,7 @@ class JobStore:
             self._fetch, self._identity.pool_id, self._task_ids, limit,
             list(forbidden_flags) or None, of_a_queue, priority, run_at,
         )  # fmt: skip
-        names, me = self._task_names, self._identity.pool_id
-        jobs = [fetched_job(row, names, me) for row in rows]
-        jobs.sort(key=_IN_ORDER)
-        return jobs
+        return fetched_jobs(rows, self._task_names, self._identity.pool_id)
 
     async def complete(self, job_ids: Sequence[int]) -> set[int]:
         """Delete jobs that succeeded; return the ids this pool still held."""

