@@ -79,7 +79,7 @@ create table graphile_worker._private_jobs (
     constraint jobs_max_attempts_check CHECK ((max_attempts >= 1)),
     constraint jobs_pkey1 PRIMARY KEY (id)
 );
-alter table graphile_worker._private_jobs set (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.02, autovacuum_analyze_threshold=1000, fillfactor=50);
+alter table graphile_worker._private_jobs set (autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.02, autovacuum_analyze_threshold=1000, fillfactor=43);
 alter table graphile_worker._private_jobs enable row level security;
 CREATE INDEX _kongtask_jobs_locked_index ON graphile_worker._private_jobs USING btree (hashtext(locked_by)) WHERE (locked_at IS NOT NULL);
 CREATE INDEX jobs_main_index ON graphile_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);

@@ -59,7 +59,7 @@ async def test_an_older_schema_gets_the_settings_too(empty_database_url: str) ->
         await make_level(connection, GRAPHILE_LEVEL, additions=4)
         assert await settings(connection, JOBS) == set()
         await run_migrations(connection)
-        assert {"fillfactor=50", "autovacuum_vacuum_scale_factor=0.01"} <= await settings(
+        assert {"fillfactor=43", "autovacuum_vacuum_scale_factor=0.01"} <= await settings(
             connection, JOBS
         )
         assert {"fillfactor=90", "autovacuum_vacuum_scale_factor=0.01"} <= await settings(
