@@ -269,9 +269,7 @@ CREATE OR REPLACE FUNCTION graphile_worker._kongtask_may_insert()
  LANGUAGE sql
  STABLE
 AS $function$
-    select has_table_privilege(types.typrelid, 'insert')
-    from pg_catalog.pg_type as types
-    where types.oid = pg_typeof(null::"graphile_worker"._private_jobs)::oid
+    select has_table_privilege($kongtask_table$"graphile_worker"._private_jobs$kongtask_table$, 'insert')
 $function$;
 
 CREATE OR REPLACE FUNCTION graphile_worker._kongtask_route_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text)

@@ -38,7 +38,7 @@ ADDITIONS = (
     "0003_locked_jobs_index",
     "0004_recovery",
     "0005_storage_and_adding",
-    "0006_fewer_bytes",
+    "0006_less_work",
 )
 """What KongTask adds to the tables, in order; the number of the last is the own level."""
 

@@ -57,8 +57,8 @@ CLASHES: tuple[type[asyncpg.PostgresError], ...] = (
 )
 """What Postgres says when somebody else does the same at the same moment."""
 
-DELIMITER = "$kongtask$"
-"""What stands around the bodies of functions in the scripts."""
+DELIMITER = "$kongtask"
+"""Begins what stands around the bodies of functions, and around names in them, in the scripts."""
 
 FOUNDATION: tuple[tuple[str, Callable[[Level], bool]], ...] = (
     ("schema", lambda level: level.owner is None),

@@ -39,16 +39,16 @@ _COLUMNS = (
 )  # fmt: skip
 """The columns of fetch_jobs.sql, in their order."""
 
-_ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _TASK, _FLAGS = map(
+_ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _ATTEMPTS, _TASK, _FLAGS = map(
     _COLUMNS.index,
-    ("id", "payload_json", "queue_name", "priority", "run_at", "task_id", "flags_json"),
+    ("id", "payload_json", "queue_name", "priority", "run_at", "attempts", "task_id", "flags_json"),
 )
 _PUT = {name: member.__set__ for name, member in vars(Job).items() if hasattr(member, "__set__")}
 _PUT_REST = vars(Job.__base__)["_rest"].__set__
 _LATER = [
     (_PUT[name], at)
     for at, name in enumerate(_COLUMNS)
-    if name in _PUT and at not in (_ID, _PAYLOAD, _QUEUE) and not name.endswith("_at")
+    if name in _PUT and at not in (_ID, _PAYLOAD, _QUEUE, _ATTEMPTS) and not name.endswith("_at")
 ]
 _MOMENTS = [(_PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswith("_at")]
 
@@ -72,6 +72,7 @@ def fetched_jobs(rows: list[Any], task_names: Mapping[int, str], pool_id: str) -
     rows.sort(key=itemgetter(_PRIORITY, _RUN_AT, _ID))
     new, put_id, put_payload = Job.__new__, _PUT["id"], _PUT["payload_json"]
     put_queue, put_task, put_rest = _PUT["queue_name"], _PUT["task_identifier"], _PUT_REST
+    put_attempts = _PUT["attempts"]
     jobs = []
     for row in rows:
         job = new(Job)
@@ -79,6 +80,7 @@ def fetched_jobs(rows: list[Any], task_names: Mapping[int, str], pool_id: str) -
         put_payload(job, row[_PAYLOAD])
         put_queue(job, row[_QUEUE])
         put_task(job, task_names[row[_TASK]])
+        put_attempts(job, row[_ATTEMPTS])
         put_rest(job, (fill, row))
         jobs.append(job)
     return jobs

@@ -193,13 +193,16 @@ class Crew:
         task = asyncio.current_task()
         assert task is not None
         monotonic, waiting = self._options.clock.monotonic, self._waiting
-        left, until = JOBS_A_TURN, monotonic() + LONGEST_TURN
+        execute, call = self._executor.execute, self._call
+        left, until, is_heard = JOBS_A_TURN, monotonic() + LONGEST_TURN, self._wants(JOB_START)
         try:
             while waiting and not self._stopping:
                 job, _ = waiting.popleft()
                 run = Run(job, worker_id, monotonic(), task=task)
                 self._running[job.id] = run
-                outcome = await self._stepped(run)
+                if is_heard:
+                    self._options.events.emit(JOB_START, JobStartData(worker_id=worker_id, job=job))
+                outcome = await InContext(execute(run), copy_context(), call)
                 if not run.is_given_up:
                     del self._running[job.id]
                     self._end(run, outcome)
@@ -209,15 +212,10 @@ class Crew:
                 if not left or run.at + run.seconds > until:
                     await asyncio.sleep(0)
                     left, until = JOBS_A_TURN, monotonic() + LONGEST_TURN
+                    is_heard = self._wants(JOB_START)
         finally:
             self._idle.append(worker_id)
             self._call()
-
-    def _stepped(self, run: Run) -> InContext[Outcome]:
-        if self._wants(JOB_START):
-            told = JobStartData(worker_id=run.worker_id, job=run.job)
-            self._options.events.emit(JOB_START, told)
-        return InContext(self._executor.execute(run), copy_context(), self._call)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         run.outcome = outcome

@@ -6,7 +6,7 @@ A handler's exception is never wrapped and never lets go: it becomes an outcome.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,11 @@ class Executor:
         self.cut_outcome: Callable[[Job], Outcome] | None = None
         """What becomes of jobs that are cancelled because patience has ended, once it has."""
 
-    async def execute(self, run: Run) -> Outcome:
+    def execute(self, run: Run) -> Coroutine[Any, Any, Outcome]:
         """Run the job; when it was cut off, returns what `cut_outcome` says."""
-        if not self._tracing.is_on:
-            return await self._guarded(run)
+        return self._traced(run) if self._tracing.is_on else self._guarded(run)
+
+    async def _traced(self, run: Run) -> Outcome:
         with self._tracing.processing(
             run.job, worker_id=run.worker_id, now=self._clock.now()
         ) as span:

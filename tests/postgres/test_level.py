@@ -104,7 +104,7 @@ PENDING = [
     (schema_only, "holds no job tables"),
     (no_levels, "holds no job tables"),
     (level_19, "is at level 19, this version works on level 20"),
-    (without_additions, "lacks 5 of KongTask's 5 additions"),
+    (without_additions, f"lacks {len(ADDITIONS)} of KongTask's {len(ADDITIONS)} additions"),
 ]
 
 REFUSED = [

@@ -212,7 +212,7 @@ async def test_odd_names_of_schemas_work(connection: Any, schema: str) -> None:
         ("x" * 64, "schema must have 1 to 63 bytes"),
         ("ö" * 32, "schema must have 1 to 63 bytes"),
         ("a\0b", "schema must have 1 to 63 bytes and no NUL"),
-        ("a$kongtask$b", r"schema must not contain \$kongtask\$"),
+        ("a$kongtask$b", r"schema must not contain \$kongtask"),
     ],
     ids=["none", "64 bytes", "64 bytes in 32 letters", "NUL", "the delimiter"],
 )

@@ -1,4 +1,4 @@
--- Own step 6: fewer bytes in the write-ahead log for each job.
+-- Own step 6: less work for each job, and fewer bytes in the write-ahead log.
 -- Measured on PostgreSQL 15, no-op jobs fetched 500 at a time with a checkpoint before: 715 bytes a
 -- job before this step, 590 after it; Graphile Worker alone writes 637.
 -- More than half of each page of the job table stays free for what locking writes. Not for updates
@@ -15,3 +15,13 @@ drop index {schema}._kongtask_jobs_locked_index;
 
 create index _kongtask_jobs_locked_index on {schema}._private_jobs (hashtext(locked_by))
     where locked_at is not null;
+
+-- Whether the caller may add jobs by itself, asked for every job: without a look into the catalog,
+-- which took a tenth of the time of adding one.
+create or replace function {schema}._kongtask_may_insert()
+returns boolean
+language sql
+stable
+as $kongtask$
+    select has_table_privilege($kongtask_table${schema}._private_jobs$kongtask_table$, 'insert')
+$kongtask$;
