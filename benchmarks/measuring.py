@@ -30,7 +30,7 @@ CATCHING_UP = 15.0
 LOOK = 0.02
 """Seconds between two looks whether jobs are left, where the runner does not count them."""
 
-SETTLING = 10.0
+SETTLING = 14.0
 """Seconds within which an idle session tells how much it has committed, starting included."""
 
 RATE = 1000
@@ -218,6 +218,7 @@ def idle(lab: Laboratory, who: Participant, seconds: int) -> Found:
         runner.expect("ready", PATIENCE)
         runner.tell("go")
         runner.expect("started", PATIENCE)
+        stack.enter_context(lab.without_autovacuum())
         time.sleep(SETTLING)
         meter, before, begun = lab.meter(dsn), runner.usage(), time.monotonic()
         meter.start()
