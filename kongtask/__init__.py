@@ -3,8 +3,6 @@
 Everything users call is here; what is not in `__all__` may change in any release.
 """
 
-from importlib.metadata import version as _version
-
 from kongtask.core import event as events
 from kongtask.core.control import FailJob, JobCancelled, JobLost, JobTimedOut, RetryJob, SnoozeJob
 from kongtask.core.cron import (
@@ -36,6 +34,7 @@ from kongtask.errors import (
 from kongtask.logger import Logger, ScopedLogger, StandardLogger, StructlogLogger
 from kongtask.postgres.administration import RescheduleSpec
 from kongtask.postgres.migrations import run_migrations
+from kongtask.version import __version__
 from kongtask.worker.event_bus import EventBus
 from kongtask.worker.helpers import Helpers, ThreadHelpers
 from kongtask.worker.options import WorkerPoolOptions
@@ -43,8 +42,6 @@ from kongtask.worker.pool import WorkerPool
 from kongtask.worker.runner import run_task_list, run_task_list_once
 from kongtask.worker.tasks import TaskHandler, task
 from kongtask.worker_utils import Worker, WorkerUtils
-
-__version__ = _version("kongtask")
 
 __all__ = [
     "ConfigurationError",

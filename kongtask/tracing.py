@@ -15,8 +15,6 @@ import logging
 from collections.abc import Sequence
 from contextvars import Token
 from datetime import datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -51,6 +49,7 @@ from kongtask.core.trace_context import (
     relation,
     stored_context,
 )
+from kongtask.version import __version__
 
 if TYPE_CHECKING:
     from kongtask.core.attempt import Outcome
@@ -370,13 +369,5 @@ def _tracer(provider: TracerProvider | None) -> Tracer | None:
     """Return a tracer that makes spans, or None when this provider makes none."""
     if provider is None:
         return None
-    tracer = provider.get_tracer("kongtask", _version(), span_attributes.SCHEMA)
+    tracer = provider.get_tracer("kongtask", __version__, span_attributes.SCHEMA)
     return None if isinstance(tracer, trace.NoOpTracer | trace.ProxyTracer) else tracer
-
-
-@cache
-def _version() -> str:
-    try:
-        return version("kongtask")
-    except PackageNotFoundError:
-        return ""
