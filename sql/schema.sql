@@ -215,6 +215,46 @@ exception
 end;
 $function$;
 
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_one(identifier text, payload json, queue_name text, run_at timestamp with time zone, max_attempts integer, priority integer, flags text[])
+ RETURNS graphile_worker._private_jobs
+ LANGUAGE plpgsql
+AS $function$
+declare
+    task int := (
+        select tasks.id from "graphile_worker"._private_tasks as tasks
+        where tasks.identifier = _kongtask_add_one.identifier
+    );
+    queue int;
+    added "graphile_worker"._private_jobs;
+begin
+    if queue_name is not null then
+        queue := (
+            select queues.id from "graphile_worker"._private_job_queues as queues
+            where queues.queue_name = _kongtask_add_one.queue_name
+        );
+    end if;
+    if task is null or (queue is null and queue_name is not null) then
+        return null;
+    end if;
+    insert into "graphile_worker"._private_jobs as jobs
+        (task_id, job_queue_id, payload, run_at, max_attempts, priority, flags)
+    values (
+        task,
+        queue,
+        coalesce(_kongtask_add_one.payload, '{}'::json),
+        coalesce(_kongtask_add_one.run_at, now()),
+        coalesce(_kongtask_add_one.max_attempts, 25)::smallint,
+        coalesce(_kongtask_add_one.priority, 0)::smallint,
+        case when _kongtask_add_one.flags is not null then (
+            select jsonb_object_agg(flag, true) from unnest(_kongtask_add_one.flags) as flag
+        ) end
+    )
+    returning jobs.* into added;
+    perform pg_notify('jobs:insert', format('{"r":%s,"count":1}', random()));
+    return added;
+end;
+$function$;
+
 CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_plain(specs graphile_worker.job_spec[])
  RETURNS SETOF bigint
  LANGUAGE plpgsql
@@ -285,10 +325,17 @@ begin
             job_key_mode
         );
     end if;
-    added := "graphile_worker".add_job(
-        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-        job_key_mode
-    );
+    if job_key is null then
+        added := "graphile_worker"._kongtask_add_one(
+            identifier, payload, queue_name, run_at, max_attempts, priority, flags
+        );
+    end if;
+    if added.id is null then
+        added := "graphile_worker".add_job(
+            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+            job_key_mode
+        );
+    end if;
     return (
         added.id, identifier, queue_name, added.payload, added.priority, added.run_at,
         added.attempts, added.max_attempts, added.last_error, added.created_at, added.updated_at,

@@ -114,7 +114,7 @@ async def test_a_job_lost_in_a_race_is_added_again(autocommitting: Caller, pool:
         end $$;
     """)
     one = await autocommitting.add_job("mail", spec=TaskSpec(job_key="k"))
-    (many,) = await autocommitting.add_jobs([("mail", "a\0b", None)])
+    (many,) = await autocommitting.add_jobs([("mail", "a\0b", TaskSpec(job_key="l"))])
 
     assert await in_table(pool) == {one.id: one, many.id: many}
     assert await pool.fetchval("select last_value from graphile_worker.calls") == 6

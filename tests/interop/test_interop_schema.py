@@ -23,6 +23,7 @@ ADDED = {
     ("function", "_kongtask_add_job"),
     ("function", "_kongtask_add_any"),
     ("function", "_kongtask_add_jobs"),
+    ("function", "_kongtask_add_one"),
     ("function", "_kongtask_add_plain"),
     ("function", "_kongtask_route_job"),
     ("function", "_kongtask_route_jobs"),
