@@ -69,8 +69,7 @@ def postgres_server(environment: Mapping[str, str] = os.environ) -> Iterator[str
         return
     with tempfile.TemporaryDirectory(prefix="kongtask-postgres-") as name:
         folder = Path(name)
-        programs = _reachable(_programs(environment), folder)
-        with _started(programs, folder) as url:
+        with _started(reachable_programs(folder, environment), folder) as url:
             yield url
 
 
@@ -83,19 +82,25 @@ def database_url(server_url: str, database: str) -> str:
 def temporary_database(server_url: str, template: str | None = None) -> Iterator[str]:
     """Yield the URL of a new database, a clone of the template if there is one."""
     name = f"kongtask_{uuid4().hex[:12]}"
-    run(_execute(server_url, f"create database {name} template {template or 'template1'}"))
+    run(execute(server_url, f"create database {name} template {template or 'template1'}"))
     try:
         yield database_url(server_url, name)
     finally:
-        run(_execute(server_url, f"drop database {name} with (force)"))
+        run(execute(server_url, f"drop database {name} with (force)"))
 
 
-async def _execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
+    """Run one statement over a connection of its own."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def reachable_programs(folder: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of `initdb` and `postgres`, copied into this one if need be."""
+    return _reachable(_programs(environment), folder)
 
 
 def _programs(environment: Mapping[str, str]) -> Path:
@@ -130,53 +135,74 @@ def _reachable(programs: Path, folder: Path) -> Path:
     return folder / package.name / programs.parent.name / programs.name
 
 
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
 def _is_root() -> bool:
     return os.geteuid() == 0
 
 
-def _user() -> dict[str, Any]:
+def unprivileged() -> dict[str, Any]:
+    """What `subprocess` takes to start a program that refuses to run as root."""
     if not _is_root():
         return {}
     group = pwd.getpwnam(UNPRIVILEGED).pw_gid
     return {"user": UNPRIVILEGED, "group": group, "extra_groups": []}
 
 
-def _initialise(programs: Path, cluster: Path, folder: Path) -> None:
+def hand_over(*paths: Path) -> None:
+    """Give files and folders to whom `unprivileged` programs run as."""
+    if _is_root():
+        for each in paths:
+            shutil.chown(each, UNPRIVILEGED)
+
+
+def initialise(programs: Path, cluster: Path, folder: Path) -> None:
+    """Make a data folder; the password is kept in the other one."""
     cluster.mkdir()
     secret = folder / "password"
     secret.write_text(PASSWORD)
-    if _is_root():
-        shutil.chown(cluster, UNPRIVILEGED)
+    hand_over(cluster)
     done = subprocess.run(
         [
             str(programs / "initdb"), f"--pgdata={cluster}", f"--username={USER}",
             f"--pwfile={secret}", "--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync",
         ],
-        **_user(), cwd=folder, capture_output=True, text=True, check=False,
+        **unprivileged(), cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
+def launch(
+    programs: Path, cluster: Path, folder: Path, settings: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a server on a data folder and return at once; it adds to `log` in the other one."""
+    place = {"unix_socket_directories": str(cluster)}
+    words = [f"-c{name}={value}" for name, value in {**settings, **place}.items()]
+    with (folder / "log").open("ab") as output:
+        return subprocess.Popen(
+            [str(programs / "postgres"), "-D", str(cluster), *words],
+            **unprivileged(), cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )  # fmt: skip
+
+
 @contextmanager
 def _started(programs: Path, folder: Path) -> Iterator[str]:
     cluster = folder / "data"
-    _initialise(programs, cluster, folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = SETTINGS | {"port": str(port), "unix_socket_directories": str(cluster)}
-    words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    log = folder / "log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(cluster), *words],
-            **_user(), cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )  # fmt: skip
+    initialise(programs, cluster, folder)
+    port = free_port()
+    server = launch(programs, cluster, folder, SETTINGS | {"port": str(port)})
     try:
         url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
-        _await_readiness(server, url, log)
+        _await_readiness(server, url, folder / "log")
         yield url
     finally:
         server.send_signal(FAST_SHUTDOWN)
@@ -192,7 +218,7 @@ def _await_readiness(server: subprocess.Popen[bytes], url: str, log: Path) -> No
     deadline = time.monotonic() + PATIENCE
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            run(_execute(url, "select 1"))
+            run(execute(url, "select 1"))
         except (OSError, asyncpg.PostgresError):
             time.sleep(0.05)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from durable_server import DATABASE, DurableServer, new_folder
 from fault_words import migrate
-from postgres_server import _execute, _programs, _reachable, run
+from postgres_server import execute, reachable_programs, run
 from worker_processes import TASKS, Runs, Start, WorkerProcess
 
 
@@ -19,11 +18,11 @@ from worker_processes import TASKS, Runs, Start, WorkerProcess
 def pristine() -> Iterator[DurableServer]:
     """A stopped server that holds a migrated database."""
     folder = new_folder()
-    server = DurableServer(_reachable(_programs(os.environ), folder), folder)
+    server = DurableServer(reachable_programs(folder), folder)
     try:
         server.initialise()
         server.start()
-        run(_execute(server.url(), f"create database {DATABASE}"))
+        run(execute(server.url(), f"create database {DATABASE}"))
         run(migrate(server.url(DATABASE)))
         server.stop()
         yield server

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,10 +19,10 @@ from postgres_server import (
     PASSWORD,
     PATIENCE,
     USER,
-    _end_with_parent,
-    _execute,
-    _initialise,
-    _user,
+    execute,
+    free_port,
+    initialise,
+    launch,
     run,
 )
 
@@ -65,15 +64,6 @@ def new_folder() -> Path:
     return folder
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
-
-
 class DurableServer:
     """One data folder and one port; up or down."""
 
@@ -86,7 +76,7 @@ class DurableServer:
 
     def initialise(self) -> None:
         """Make the data folder."""
-        _initialise(self.programs, self.data, self.folder)
+        initialise(self.programs, self.data, self.folder)
 
     def url(self, database: str = "postgres", port: int | None = None) -> str:
         """The URL of a database, over another port where something stands before the server."""
@@ -115,14 +105,8 @@ class DurableServer:
 
     def launch(self, **settings: str) -> None:
         """Start it and return at once."""
-        place = {"port": str(self.port), "unix_socket_directories": str(self.data)}
-        words = [f"-c{name}={value}" for name, value in (SETTINGS | place | settings).items()]
-        with (self.folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [str(self.programs / "postgres"), "-D", str(self.data), *words],
-                **_user(), cwd=self.folder, stdout=output, stderr=output,
-                stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent,
-            )  # fmt: skip
+        chosen = SETTINGS | {"port": str(self.port)} | settings
+        self._process = launch(self.programs, self.data, self.folder, chosen)
 
     def stop(self, how: Stop = "fast") -> None:
         """Stop it and return when it is gone."""
@@ -142,11 +126,11 @@ class DurableServer:
 
     def promote(self) -> None:
         """Make a standby a primary, and return when it takes writes."""
-        run(_execute(self.url(), "select pg_promote()"))
+        run(execute(self.url(), "select pg_promote()"))
 
     def _answers(self) -> bool:
         try:
-            run(_execute(self.url(), "select 1"))
+            run(execute(self.url(), "select 1"))
         except (OSError, asyncpg.PostgresError):
             return False
         return True

@@ -8,11 +8,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from durable_server import DATABASE, DurableServer, free_port, new_folder
-from postgres_server import PASSWORD, PATIENCE, USER, _is_root, _user
+from durable_server import DATABASE, DurableServer, new_folder
+from postgres_server import PASSWORD, PATIENCE, USER, free_port, hand_over, unprivileged
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -50,10 +49,10 @@ def pooler(server: DurableServer, *, mode: str = "transaction", size: int = 4) -
             server=server.port, port=port, users=users, mode=mode, size=size, log=folder / "log"
         )
     )
-    _give_away(folder)
+    hand_over(folder, *folder.iterdir())  # it refuses to run as root
     assert PROGRAM is not None
     process = subprocess.Popen(
-        [PROGRAM, "-q", str(settings)], **_user(),
+        [PROGRAM, "-q", str(settings)], **unprivileged(),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -71,10 +70,3 @@ def _await(port: int) -> None:
         while plug.connect_ex(("127.0.0.1", port)):
             assert time.monotonic() < deadline, "pgbouncer does not answer"
             time.sleep(0.01)
-
-
-def _give_away(folder: Path) -> None:
-    """It refuses to run as root."""
-    if _is_root():
-        for each in (folder, *folder.iterdir()):
-            shutil.chown(each, _user()["user"])

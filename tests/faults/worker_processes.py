@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
-from durable_server import free_port
+from postgres_server import free_port
 
 ENDING = 30.0
 HOUR = "3600000"
