@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from waiting import until
 
 from kongtask import TaskSpec, WorkerUtils
 from kongtask.postgres.jobs import JobStore
@@ -40,6 +41,12 @@ async def store(pool: Pool) -> AsyncIterator[JobStore]:
 async def other(pool: Pool) -> AsyncIterator[JobStore]:
     async with opened(pool, "pool-other") as store:
         yield store
+
+
+READ = """select max(tables.seq_tup_read) as rows, sum(indexes.idx_tup_read) as entries
+    from pg_stat_user_tables as tables join pg_stat_user_indexes as indexes using (relid)
+    where tables.relname = '_private_jobs'"""
+"""Counted when a session ends."""
 
 
 async def add(pool: Pool, count: int, **spec: Any) -> list[int]:
@@ -173,3 +180,28 @@ async def test_registering_tasks_again_spends_no_ids(pool: Pool, store: JobStore
     assert await pool.fetch("select * from graphile_worker._private_tasks order by id") == before
     last = "select last_value from pg_sequences where sequencename like '%tasks%'"
     assert await pool.fetchval(last) == 2
+
+
+async def test_a_pool_that_began_on_an_empty_table_finds_few_jobs_among_many_by_index(
+    pool: Pool, database_url: str
+) -> None:
+    """PostgreSQL keeps the plans that it made when there was nothing to find."""
+    async with (
+        asyncpg.create_pool(database_url, min_size=0, max_size=2) as own,
+        opened(own, "pool-early") as store,
+    ):
+        for _ in range(10):
+            assert await store.fetch(10) == []
+            assert await store.complete([1]) == set()
+        await add(pool, 5000)
+        for _ in range(10):
+            ids = [job.id for job in await store.fetch(10)]
+            assert await store.complete(ids) == set(ids)
+
+    async def told() -> Any:
+        found = await pool.fetchrow(READ)
+        return found if found["entries"] else None
+
+    found = await until(told)
+    assert found["rows"] == 0
+    assert found["entries"] < 2000
