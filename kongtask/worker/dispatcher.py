@@ -140,8 +140,15 @@ class Dispatcher:
             if wanted:
                 if not await self._fill(wanted):
                     return
-            elif not await self._pause(self._options.poll_interval):
+            elif not await self._pause(self._patience()):
                 self._more = True
+
+    def _patience(self) -> timedelta:
+        """How long to wait before a look at the database that nobody asked for."""
+        longest, due = self._options.poll_interval, self._fetcher.front_due
+        if self._more or due is None:
+            return longest
+        return min(longest, timedelta(seconds=max(0.0, due - self._options.clock.monotonic())))
 
     def _wanted(self) -> int:
         now = self._options.clock.monotonic()
@@ -202,6 +209,9 @@ class Dispatcher:
     async def _once_more(self) -> bool:
         """Return whether jobs that still run may bring further ones."""
         if not self._crew.is_busy and not self._recorder.unsettled:
+            if self._fetcher.front_due is not None:
+                self._fetcher.hurry()
+                self._more = True
             return self._more
         await self._pause(None)
         self._more = True
@@ -211,7 +221,7 @@ class Dispatcher:
         """Wait until something happens; return False when nothing did within the limit."""
         seconds = None if limit is None else limit.total_seconds()
         if self._crew.waiting:
-            seconds = min(seconds or LONGEST_WAIT, LONGEST_WAIT)
+            seconds = LONGEST_WAIT if seconds is None else min(seconds, LONGEST_WAIT)
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

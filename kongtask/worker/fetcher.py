@@ -1,28 +1,14 @@
-"""Fetches jobs for one pool: those it may run, and those it holds without knowing given back.
-
-While a transaction is held open somewhere, the rows of jobs that are done cannot be cleaned away,
-and each fetch would have to walk over all of them. Once that takes long, fetches begin where the
-last one found something, and only now and then at the front.
-"""
+"""Fetches jobs for one pool: those it may run, and those it holds without knowing given back."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
+from kongtask.core.fetch_start import FetchStart
 from kongtask.core.job import Job
 from kongtask.postgres.jobs import JobStore
 from kongtask.worker.options import WorkerPoolOptions
-
-SLOW = 0.03
-"""Seconds of a fetch from the front after which the next ones begin further on."""
-
-REST = 20
-"""How many times as long as a slow fetch took the next one of its kind is put off."""
-
-LONGEST_REST = 5.0
-"""Seconds at most until jobs are looked for at the front again."""
 
 
 class Fetcher:
@@ -34,8 +20,7 @@ class Fetcher:
         self._store = store
         self._options = options
         self._held = held
-        self._start: tuple[int, datetime] | None = None
-        self._front_due = 0.0
+        self._start = FetchStart()
         self.is_unsure = False
         """Whether the pool may have locked something without knowing."""
         self.may_have_more = False
@@ -52,25 +37,28 @@ class Fetcher:
                 raise
         flags = await self._forbidden_flags()
         begun = self._options.clock.monotonic()
-        is_from_front = self._start is None or begun >= self._front_due
+        place = self._start.place(begun)
         try:
-            jobs = await self._store.fetch(
-                wanted, flags, of_a_queue=of_a_queue, start=None if is_from_front else self._start
-            )
+            jobs = await self._store.fetch(wanted, flags, of_a_queue=of_a_queue, start=place)
         except BaseException:
             self.is_unsure = True  # the jobs may be locked although nobody told us so
             raise
-        if is_from_front:
-            self._judge(self._options.clock.monotonic() - begun)
-        if jobs:
-            self._start = (jobs[0].priority, jobs[0].run_at)
-        self.may_have_more = len(jobs) == wanted or any(job.queue_name is not None for job in jobs)
+        is_full = len(jobs) == wanted
+        self._start.saw(
+            place, len(jobs), (jobs[0].priority, jobs[0].run_at) if jobs else None,
+            begun=begun, ended=self._options.clock.monotonic(), is_full=is_full,
+        )  # fmt: skip
+        self.may_have_more = is_full or any(job.queue_name is not None for job in jobs)
         return jobs
 
-    def _judge(self, seconds: float) -> None:
-        """Put the next fetch from the front off, if this one took long."""
-        rest = 0.0 if seconds < SLOW else min(LONGEST_REST, seconds * REST)
-        self._front_due = self._options.clock.monotonic() + rest
+    @property
+    def front_due(self) -> float | None:
+        """The monotonic moment at which to fetch again, if the last one may have passed jobs."""
+        return self._start.front_due
+
+    def hurry(self) -> None:
+        """Pass no jobs next time."""
+        self._start.hurry()
 
     async def _forbidden_flags(self) -> list[str]:
         ask = self._options.forbidden_flags_fn

@@ -1,0 +1,88 @@
+"""Where the front of the table is slow, fetches pass it by, and no job is forgotten there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+from waiting import until
+from worker_words import is_empty, options
+
+from kongtask import Helpers, TaskSpec, WorkerUtils, run_task_list, run_task_list_once
+from kongtask.clock import Clock
+from kongtask.core import fetch_start
+from kongtask.core.job import Job
+from kongtask.postgres.jobs import JobStore
+
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+EARLY = TaskSpec(priority=-1)
+
+
+class LateClock(Clock):
+    """The machine's clock and something more."""
+
+    late = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.late
+
+
+class SlowFront:
+    """Fetches from the front that seem to take a quarter of a second."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.clock = LateClock()
+        self.passed = 0
+        self._real = JobStore.fetch
+
+        async def fetch(
+            store: JobStore, *given: Any, start: tuple[int, datetime] | None = None, **named: Any
+        ) -> list[Job]:
+            if start is None:
+                self.clock.late += 0.25
+            else:
+                self.passed += 1
+            return await self._real(store, *given, start=start, **named)
+
+        patch.setattr(JobStore, "fetch", fetch)
+
+
+@pytest.fixture
+def front(monkeypatch: pytest.MonkeyPatch) -> SlowFront:
+    return SlowFront(monkeypatch)
+
+
+async def test_a_job_of_an_earlier_priority_needs_no_poll(
+    pool: Pool, front: SlowFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_start, "LONGEST_REST", 0.3)
+    done: list[object] = []
+
+    def work(payload: object, _: object) -> None:
+        done.append(payload)
+
+    utils = WorkerUtils(pool)
+    chosen = options(poll_interval=timedelta(hours=1), clock=front.clock)
+    async with await run_task_list({"work": work}, pool, chosen):
+        for number in range(30):
+            await utils.add_job("work", number, EARLY if number > 9 else None)
+            await until(lambda: len(done) == number + 1)  # noqa: B023
+    assert front.passed > 10
+
+
+async def test_a_run_that_ends_by_itself_leaves_no_job_behind(pool: Pool, front: SlowFront) -> None:
+    utils = WorkerUtils(pool)
+    order: list[object] = []
+
+    async def work(payload: object, helpers: Helpers) -> None:
+        order.append(payload)
+        if payload == 9:
+            await helpers.add_job("work", "early", EARLY)
+
+    await utils.add_jobs([("work", number, None) for number in range(20)])
+    await run_task_list_once({"work": work}, pool, options(concurrency=1, clock=front.clock))
+    assert await is_empty(pool)
+    assert order == [*range(20), "early"]
+    assert front.passed > 10
