@@ -74,7 +74,8 @@ WORKLOADS: dict[str, Workload] = {
     "latency": Workload(
         title="From adding to starting, at 1,000 jobs a second",
         about="From the call that adds a job to its handler. Jobs on Graphile's tables are added "
-        "by the same producer, `select add_job(…)`; the others by their own. The producer waits "
+        "by the same producer, as rows and notifications such as `add_job` makes, without what it "
+        "takes to plan them; the others by their own way of adding one. The producer waits "
         "for nobody, so that who falls behind shows it.",
         measure=measuring.latency, size=20, least=4, participants=EVERYBODY,
         shown=LATENCIES, timed=True,
