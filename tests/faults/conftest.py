@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "interop"))
+
 from durable_server import DATABASE, DurableServer, new_folder
 from fault_words import migrate
+from graphile import Graphile, install
 from postgres_server import execute, reachable_programs, run
 from worker_processes import TASKS, Runs, Start, WorkerProcess
+
+
+@pytest.fixture(scope="session")
+def node() -> Graphile:
+    """Graphile Worker, installed once."""
+    return install()
 
 
 @pytest.fixture(scope="session")

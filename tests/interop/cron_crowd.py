@@ -1,17 +1,16 @@
-"""Many schedulers of both sides on one schema, with one time for all that the test moves.
+"""Schedulers of both sides on one schema, with one time for all that the test moves.
 
-Machines' clocks in Python are wrong by minutes; the database's, and Node's, show the time.
+Those of Python live in this process: crowds whose processes are killed stand in `tests/faults`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -45,11 +44,6 @@ class NodeProcess:
     host: Host
     runners: list[str] = field(default_factory=list)
 
-    def die(self) -> None:
-        """Kill it outright."""
-        self.host.process.kill()
-        self.host.end()
-
 
 class Crowd:
     """Runners that start, see time move, and die."""
@@ -65,8 +59,8 @@ class Crowd:
         self.complaints: list[dict[str, Any]] = []
         self._names = (f"n{number}" for number in itertools.count())
 
-    async def start_python(self, wrong: timedelta = timedelta(0)) -> PythonRunner:
-        clock, store = HandClock(self.now, wrong), MovedStore(self.pool, SCHEMA)
+    async def start_python(self) -> PythonRunner:
+        clock, store = HandClock(self.now), MovedStore(self.pool, SCHEMA)
         store.clock = clock
         runner = CronRunner(store, self.items, clock)
         started = PythonRunner(clock, asyncio.create_task(runner.run()))
@@ -92,12 +86,11 @@ class Crowd:
         process.runners.remove(name)
         await process.host.call("stop", runner=name)
 
-    async def move(self, now: datetime, chance: random.Random | None = None) -> None:
-        """Let everybody see the time, in any order, and the runners here act on it."""
+    async def move(self, now: datetime) -> None:
+        """Let everybody see the time, and the runners here act on it."""
         self.now = now
         moves = [runner.clock.move(now) for runner in self.python]
         moves += [self._move_node(process) for process in self.processes]
-        (chance or random.Random(0)).shuffle(moves)
         await asyncio.gather(*moves)
 
     async def _move_node(self, process: NodeProcess) -> None:

@@ -50,6 +50,20 @@ class Host:
 
     def call_now(self, call: str, **given: object) -> Any:
         """The same from a thread of its own."""
+        try:
+            answer = self._send(call, given).get(timeout=PATIENCE)
+        except queue.Empty:
+            raise AssertionError(f"Node did not answer {call}: {self.events[-20:]}") from None
+        if "error" in answer:
+            raise NodeError(answer)
+        return answer["result"]
+
+    def tell(self, call: str, **given: object) -> None:
+        """Have Node do something and wait for nothing; it may be dead."""
+        with suppress(BrokenPipeError):
+            self._send(call, given)
+
+    def _send(self, call: str, given: dict[str, Any]) -> queue.SimpleQueue[dict[str, Any]]:
         number = next(self._ids)
         answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._answers[number] = answers
@@ -59,13 +73,7 @@ class Host:
             .encode() + b"\n"
         )  # fmt: skip
         self.process.stdin.flush()
-        try:
-            answer = answers.get(timeout=PATIENCE)
-        except queue.Empty:
-            raise AssertionError(f"Node did not answer {call}: {self.events[-20:]}") from None
-        if "error" in answer:
-            raise NodeError(answer)
-        return answer["result"]
+        return answers
 
     def heard(self, event: str, **facts: object) -> list[dict[str, Any]]:
         """Events of one name with these facts."""

@@ -1,15 +1,12 @@
-"""Schedulers of Python and Node beside each other: each firing is added once, paused ones never."""
+"""Schedulers of Python and Node, one after the other: what is paused, and what is made up for."""
 
 from __future__ import annotations
 
 import json
-import os
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -18,21 +15,10 @@ from cron_crowd import Crowd
 from graphile import SCHEMA, Graphile
 from waiting import until
 
-from kongtask.core.cron import Tick, ticks_due
 from kongtask.postgres.crontabs import CrontabStore, cron_timestamp
 
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-STEPS = 1000 if os.environ.get("KONGTASK_TEST_LONG") else 60
-PYTHON, NODES, NODE_RUNNERS = 14, 2, 3
-CRONTAB = """
-* * * * *    every
-*/3 * * * *  third  ?fill=1h&queue=q {a: 1}
-7 12-14 * * *  seventh ?id=by_the_hour&priority=2
-0 * * * *    hourly
-"""
-
-Start = Callable[[str, datetime], Any]
 
 
 @pytest.fixture
@@ -56,71 +42,6 @@ async def added(pool: asyncpg.Pool[Any]) -> list[tuple[str, datetime, dict[str, 
         f"join {SCHEMA}._private_jobs as rows using (id) order by jobs.run_at, task_identifier"
     )
     return [(name, run_at, json.loads(payload)["_cron"]) for name, run_at, payload in rows]
-
-
-def firings(ticks: tuple[Tick, ...]) -> Counter[tuple[str, datetime]]:
-    return Counter((item.task, tick.timestamp) for tick in ticks for item in tick.items)
-
-
-async def churn(crowd: Crowd, chance: random.Random) -> None:
-    """Let somebody die and somebody else begin, as long as one is left who was there before."""
-    if chance.random() < 0.5 and len(crowd.python) > 2:
-        await crowd.python.pop(chance.randrange(len(crowd.python))).die()
-    while len(crowd.python) < PYTHON and chance.random() < 0.6:
-        await crowd.start_python(chance.uniform(-600, 600) * SECOND)
-    process = chance.choice(crowd.processes)
-    if chance.random() < 0.3:
-        await crowd.stop_node_runner(process, chance.choice(process.runners))
-    while len(process.runners) < NODE_RUNNERS:
-        await crowd.start_node_runner(process)
-    if chance.random() < 0.05:
-        crowd.complaints += process.host.heard("log")
-        crowd.processes.remove(process)
-        process.die()
-        await crowd.start_node(NODE_RUNNERS)
-
-
-async def test_each_firing_is_added_once_by_a_crowd_that_comes_and_goes(
-    gather: Callable[[str, datetime], Crowd],
-    pool: asyncpg.Pool[Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    start, chance = NOON - 7 * MINUTE - SECOND, random.Random(4)
-    crowd = gather(CRONTAB, start)
-    for _ in range(PYTHON):
-        await crowd.start_python(chance.uniform(-600, 600) * SECOND)
-    for _ in range(NODES):
-        await crowd.start_node(NODE_RUNNERS)
-
-    for _ in range(STEPS):
-        step = chance.choice([5, 20, 40, 60, 60, 90, 240])
-        await crowd.move(crowd.now + step * chance.uniform(0.5, 1) * SECOND, chance)
-        expected = firings(await due(crowd, start))
-        await until(lambda: has_added(crowd, expected.total()))  # noqa: B023
-        await churn(crowd, chance)
-    await crowd.leave()
-
-    assert (crowd.complaints, caplog.messages) == ([], [])
-    expected = firings(await due(crowd, start))
-    jobs = await added(pool)
-    assert Counter((task, run_at) for task, run_at, _ in jobs) == expected
-    for _, run_at, cron in jobs:
-        assert cron.pop("late", True) is True
-        assert cron == {"ts": cron_timestamp(run_at), "backfilled": False}
-
-
-async def due(crowd: Crowd, start: datetime) -> tuple[Tick, ...]:
-    days = [start + n * HOUR for n in range(int((crowd.now - start) / HOUR) + 1)] + [crowd.now]
-    return tuple(
-        tick for since, end in pairwise(days)
-        for tick in ticks_due(crowd.items, since, end)
-    )  # fmt: skip
-
-
-async def has_added(crowd: Crowd, count: int) -> bool:
-    found = await crowd.jobs()
-    assert found <= count, f"{found} jobs instead of {count}"
-    return found == count
 
 
 @asynccontextmanager

@@ -127,6 +127,11 @@ class Program:
                 raise AssertionError(f"no line with {pattern!r} in:\n{self.text}")
             time.sleep(0.01)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
+
     def signal(self, which: signal.Signals) -> None:
         """Send a signal to it."""
         assert self._process.pid is not None
