@@ -11,6 +11,7 @@ from statistics import mean, median
 from durable_server import DurableServer
 from fault_words import connected
 
+from kongtask.postgres.enqueue import JobQueue
 from kongtask.postgres.statements import statement
 
 BATCH = 0.1
@@ -18,11 +19,6 @@ BATCH = 0.1
 
 TELLING = {"log_min_duration_sample": "0", "log_statement_sample_rate": "0.2"}
 """Settings with which a server logs how long every fifth statement took."""
-
-ADD = """select count(*) from graphile_worker.add_jobs(array(
-    select json_populate_record(null::graphile_worker.job_spec, json_build_object(
-        'identifier', 'work', 'payload', json_build_object('n', n, 'seconds', 0)))
-    from generate_series($1::int, $2::int - 1) as n))"""
 
 WALKED = """select sum(idx_scan)::int, sum(idx_tup_read)::bigint from pg_stat_user_indexes
     where indexrelname in ('jobs_main_index', 'jobs_no_queue_index')"""
@@ -46,10 +42,12 @@ class SteadyLoad:
         """Add so many a second, a batch every tenth; return how late the last batch was."""
         size, began, late = round(rate * BATCH), time.monotonic(), 0.0
         async with connected(self._url) as connection:
-            adding = await connection.prepare(ADD)
+            queue = JobQueue(connection, "graphile_worker")
             for number in range(round(seconds / BATCH)):
                 await asyncio.sleep(max(0.0, began + number * BATCH - time.monotonic()))
-                await adding.fetchval(self.added, self.added + size)
+                new = range(self.added, self.added + size)
+                jobs = [("work", {"n": each, "seconds": 0}, None) for each in new]
+                await queue.add_jobs(jobs, return_jobs=False)
                 self.added += size
                 late = time.monotonic() - began - number * BATCH
         return late
