@@ -86,8 +86,15 @@ def _machine(results: Results) -> str:
 
 def _targets(results: Results) -> str:
     found = medians(results)
-    rows = [_target_row(judge(target, found)) for target in TARGETS]
-    return "## Targets\n\n" + _table(("", "target", "measured", "met"), rows)
+    verdicts = [judge(target, found) for target in TARGETS]
+    table = _table(("", "target", "measured", "met"), map(_target_row, verdicts))
+    missed = [
+        f"- **{each.target.name}**: {each.target.hindrance}\n"
+        for each in verdicts
+        if each.met is False and each.target.hindrance
+    ]
+    why = "\n### What stands in the way\n\n" + "".join(missed) if missed else ""
+    return "## Targets\n\n" + table + why
 
 
 def _target_row(verdict: Verdict) -> tuple[str, ...]:

@@ -70,12 +70,26 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert page.count("| not measured |  |") == len(TARGETS)
 
 
-def test_latency_is_not_judged_where_jobs_could_not_be_added_fast_enough() -> None:
-    page = document(numbers(graphile={"added_per_second": 949.0}))
+def latencies(**changed: dict[str, float]) -> list[str]:
+    """Return what the table of targets says of latencies."""
+    page = document(numbers(**changed))
+    return re.findall(r"\| adding to starting at 1,000 jobs/s.*\| (.*?) \| .*\|", page)
 
-    lines = re.findall(r".*adding to starting at 1,000 jobs/s.*", page)
-    assert len(lines) == 2
-    assert all("| not measured |" in line for line in lines)
+
+def test_latency_is_judged_among_those_beside_whom_jobs_were_added_fast_enough() -> None:
+    slow = {"added_per_second": 949.0, "p50_ms": 1.0, "p99_ms": 1.0}
+
+    assert latencies() == ["1×", "1×"]
+    assert latencies(kongtask=slow) == ["not measured"] * 2
+    assert latencies(**{"graphile": slow, "graphile-plain": slow}) == ["not measured"] * 2
+    assert latencies(graphile=slow) == ["1×", "1×"]
+
+
+def test_what_stands_in_the_way_is_told_where_a_target_is_missed() -> None:
+    told = "- **no-op jobs, two processes beside one**: "
+
+    assert told in document(numbers(cli={"per_second": 10.0}))
+    assert told not in document(numbers(cli={"per_second": 1.0}))
 
 
 def test_a_median_is_shown_with_its_ratio_to_kongtask() -> None:
