@@ -190,10 +190,10 @@ TARGETS = (
     Target(
         name="10,000 named queues, beside Graphile Worker's best",
         reading=ratio("many-queues", "per_second", *GRAPHILES, "graphile-polling"), at_least=5,
-        hindrance="Graphile Worker's local queue takes hundreds of such jobs with one statement, and "
-        "loses to its own rate for jobs without queues by less than half; five times as much would "
-        "be more than jobs without queues reach here. Beside its setting without one, see the "
-        "table, it is some 80 times.",
+        hindrance="Graphile Worker's local queue takes hundreds of such jobs with one statement, "
+        "and loses by less than half to its own rate for jobs without queues; five times as much "
+        "would be more than jobs without queues reach here. Beside its setting without one, see "
+        "the table, it is some 80 times.",
     ),
     Target(
         name="adding many, beside Graphile Worker",
