@@ -1,7 +1,7 @@
 """Where a fetch begins: at the front, or where the last one found something.
 
 While a transaction is held open somewhere, the rows of jobs that are done cannot be cleaned away,
-and each fetch from the front walks over all of them. After one that took long, the next begins
+and each fetch from the front walks over all of them. After two that took long, the next begins
 further on as a trial. If that was much quicker, such fetches are the rule, and the front is looked
 at now and then: the longer its walk takes, the more rarely.
 """
@@ -37,6 +37,7 @@ class FetchStart:
     def __init__(self) -> None:
         self._further: Place | None = None
         self._due = 0.0
+        self._last = 0.0
         self._front = 0.0
         self._quickest: float | None = None
         self._is_trial = False
@@ -68,10 +69,10 @@ class FetchStart:
 
     def _saw_front(self, seconds: float, ended: float, *, has_jobs: bool) -> None:
         quickest, self._quickest = self._quickest, None
-        self._front = seconds
+        self._front, self._last = min(seconds, self._last), seconds  # one may be slow by chance
         self._is_trial = False
         self._due = ended
-        if seconds < SLOW:
+        if self._front < SLOW:
             return
         if quickest is not None:
             self._rest(quickest, ended)
