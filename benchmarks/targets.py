@@ -188,7 +188,7 @@ TARGETS = (
         reading=value("one-queue", OURS, "in_order"), at_least=1, unit="",
     ),
     Target(
-        name="10,000 named queues, beside Graphile Worker's best",
+        name="many named queues, beside Graphile Worker's best",
         reading=ratio("many-queues", "per_second", *GRAPHILES, "graphile-polling"), at_least=5,
         hindrance="Graphile Worker's local queue takes hundreds of such jobs with one statement, "
         "and loses by less than half to its own rate for jobs without queues; five times as much "
@@ -224,7 +224,7 @@ TARGETS = (
         reading=ratio("drain", "wal_bytes_per_job", "graphile", best=min), at_most=1,
     ),
     Target(
-        name="memory while draining 1 million",
+        name="memory while draining, 1 million jobs in a full run",
         reading=value("memory", OURS, "memory_mib"), at_most=150, unit=" MiB",
     ),
     Target(

@@ -91,22 +91,22 @@ WORKLOADS: dict[str, Workload] = {
         absent=f"{ONE_A_POLL} {NO_NAMED_QUEUES}",
     ),
     "many-queues": Workload(
-        title="10,000 named queues",
+        title="Many named queues",
         about="Two jobs in each queue; the order within each is checked.",
         measure=measuring.many_queues, size=20_000, least=1000,
         participants=WITH_QUEUES, parts={"procrastinate": 0.1},
         shown=("per_second", "transactions_per_job", "in_order"), absent=NO_NAMED_QUEUES,
     ),
     "shallow": Workload(
-        title="The first 100,000 jobs, alone in the table",
+        title="The first tenth of a backlog, alone in the table",
         about="What the next table is compared with.",
         measure=measuring.shallow, size=1_000_000, least=10_000,
         participants=("kongtask", "graphile"), shown=("per_second",),
     ),
     "deep": Workload(
-        title="The first 100,000 of a deep backlog",
-        about="1 million jobs due, 1 million due in a day, and a transaction as old as the run "
-        "that keeps dead rows from being removed.",
+        title="The first tenth of a deep backlog",
+        about="As many jobs are due in a day as now, and a transaction as old as the run keeps "
+        "dead rows from being removed.",
         measure=measuring.deep, size=1_000_000, least=10_000,
         participants=("kongtask", "graphile"), shown=("per_second",),
     ),
@@ -141,7 +141,7 @@ WORKLOADS: dict[str, Workload] = {
     ),
     "memory": Workload(
         title="Memory while draining",
-        about="The most that was held while draining a million jobs, and a tenth of them.",
+        about="The most that was held while draining all jobs, and a tenth of them.",
         measure=measuring.memory, size=1_000_000, least=10_000,
         participants=("kongtask", "graphile", "pgqueuer"),
         shown=("memory_mib", "tenth_mib", "growth_mib"),

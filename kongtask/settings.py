@@ -146,7 +146,7 @@ class _Reader:
     def switch(self, flag: str, variable: str) -> bool:
         """Return what a flag says, else a variable that is 0 or 1, else True."""
         given = self.flags.get(flag)
-        return self.number("", variable, 0, 1, 1) != 0 if given is None else bool(given)
+        return self.number(flag, variable, 0, 1, 1) != 0 if given is None else bool(given)
 
 
 def _first(environment: Mapping[str, str], *names: str, default: str) -> str:

@@ -46,8 +46,22 @@ class Order:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-class Participant(Protocol):
-    """A job queue, as far as it is measured."""
+class Worker(Protocol):
+    """What every participant can do."""
+
+    def working(self, work: Work) -> AbstractAsyncContextManager[None]:
+        """Run jobs inside the block."""
+
+
+class Maker(Protocol):
+    """A participant with tables of its own."""
+
+    async def migrate(self) -> None:
+        """Make the tables."""
+
+
+class Adder(Protocol):
+    """A participant that adds jobs."""
 
     async def open(self) -> None:
         """Connect for adding jobs."""
@@ -55,17 +69,11 @@ class Participant(Protocol):
     async def close(self) -> None:
         """Disconnect."""
 
-    async def migrate(self) -> None:
-        """Make the tables."""
-
     async def add_many(self, payloads: list[dict[str, Any]], queues: list[str | None]) -> None:
         """Add jobs the fastest way there is, in one call."""
 
     async def add_one(self, payload: dict[str, Any]) -> None:
         """Add a job and return when it is committed."""
-
-    def working(self, work: Work) -> AbstractAsyncContextManager[None]:
-        """Run jobs inside the block."""
 
 
 class Work:
@@ -116,7 +124,7 @@ class Work:
             say("handled")
 
 
-def serve(make: Callable[[Order], Participant]) -> None:
+def serve(make: Callable[[Order], Worker]) -> None:
     """Do what the argument orders."""
     order = Order(**json.loads(sys.argv[1]))
     with asyncio.Runner(loop_factory=_loop_factory(order)) as runner:
@@ -150,19 +158,19 @@ def _loop_factory(order: Order) -> Callable[[], asyncio.AbstractEventLoop] | Non
     return uvloop.new_event_loop
 
 
-async def _migrate(participant: Participant, order: Order) -> None:
+async def _migrate(participant: Maker, order: Order) -> None:
     await participant.migrate()
     say("done")
 
 
-async def _fill(participant: Participant, order: Order) -> None:
+async def _fill(participant: Adder, order: Order) -> None:
     await participant.open()
     await _add_all(participant, order)
     await participant.close()
     say("done")
 
 
-async def _add_bulk(participant: Participant, order: Order) -> None:
+async def _add_bulk(participant: Adder, order: Order) -> None:
     await participant.open()
     await _ready()
     begun = time.perf_counter()
@@ -171,14 +179,14 @@ async def _add_bulk(participant: Participant, order: Order) -> None:
     await participant.close()
 
 
-async def _add_all(participant: Participant, order: Order) -> None:
+async def _add_all(participant: Adder, order: Order) -> None:
     for start in range(0, order.jobs, CHUNK):
         numbers = range(start, min(order.jobs, start + CHUNK))
         names = [f"queue-{n % order.queues}" if order.queues else None for n in numbers]
         await participant.add_many([{"n": n} for n in numbers], names)
 
 
-async def _add_single(participant: Participant, order: Order) -> None:
+async def _add_single(participant: Adder, order: Order) -> None:
     await participant.open()
     for n in range(20):  # connections are open and statements are prepared afterwards
         await participant.add_one({"n": n})
@@ -192,7 +200,7 @@ async def _add_single(participant: Participant, order: Order) -> None:
     await participant.close()
 
 
-async def _produce(participant: Participant, order: Order) -> None:
+async def _produce(participant: Adder, order: Order) -> None:
     """Add jobs at a steady rate, whether or not those before are in: nothing waits for the slow."""
     await participant.open()
     await _ready()
@@ -213,7 +221,7 @@ async def _produce(participant: Participant, order: Order) -> None:
     await participant.close()
 
 
-async def _work(participant: Participant, order: Order) -> None:
+async def _work(participant: Worker, order: Order) -> None:
     work = Work(order)
     await _ready()
     async with participant.working(work):
@@ -228,7 +236,7 @@ async def _ready() -> None:
     await told("go")
 
 
-_ROLES: dict[str, Callable[[Participant, Order], Coroutine[Any, Any, None]]] = {
+_ROLES: dict[str, Callable[[Any, Order], Coroutine[Any, Any, None]]] = {
     "migrate": _migrate,
     "fill": _fill,
     "add_bulk": _add_bulk,

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from protocol import Order, Work, serve
 
@@ -19,19 +18,6 @@ class CommandLine:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def migrate(self) -> None:
-        raise NotImplementedError
-
-    async def add_many(self, payloads: list[dict[str, Any]], queues: list[str | None]) -> None:
-        raise NotImplementedError
-
-    async def add_one(self, payload: dict[str, Any]) -> None:
-        raise NotImplementedError
 
     @asynccontextmanager
     async def working(self, work: Work) -> AsyncIterator[None]:

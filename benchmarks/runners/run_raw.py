@@ -68,9 +68,6 @@ class Raw:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def migrate(self) -> None:
-        raise NotImplementedError("these tables are others'")
-
     async def add_many(self, payloads: list[dict[str, Any]], queues: list[str | None]) -> None:
         texts = [json.dumps(payload) for payload in payloads]
         await self._pool.execute(ADD_MANY, texts, queues, None)

@@ -21,10 +21,7 @@ from kongtask.core.event import (
 )
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
-from kongtask.errors import (
-    KongTaskError,
-    SchemaTooNew,
-)
+from kongtask.errors import KongTaskError, SchemaTooNew
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.postgres.jobs import JobStore
@@ -56,7 +53,6 @@ if TYPE_CHECKING:
 
 LAST_WRITES = 15.0
 """Seconds for the last outcomes to be written, where patience is limited at all."""
-
 
 TURN = 5.0
 """Seconds between two notes that the event loop turns."""
@@ -108,11 +104,7 @@ class WorkerPool:
             pool_id=self.pool_id, logger=options.logger, events=options.events, clock=clock,
             on_change=lambda: self._listener.suspect(),
         )  # fmt: skip
-        self._listener = Listener(
-            pool, on_jobs=lambda count: self._dispatcher.nudge(count),
-            on_migration=self._migrated, on_cancel=self._cancelled, on_state=self._listening,
-            clock=clock,
-        )  # fmt: skip
+        self._listener = self._new_listener()
         self._recorder = Recorder(
             store=self._store, logger=options.logger, clock=clock, outage=self._outage,
             on_settled=self._settled,
@@ -126,11 +118,7 @@ class WorkerPool:
             worker_ids=list(self._worker_ids), executor=self._executor, recorder=self._recorder,
             options=options, on_room=lambda: self._dispatcher.has_room(),
         )  # fmt: skip
-        self._fetcher = Fetcher(store=self._store, options=options, held=self._held)
-        self._dispatcher = Dispatcher(
-            pool_id=self.pool_id, fetcher=self._fetcher, crew=self._crew,
-            recorder=self._recorder, options=options, outage=self._outage, once=once,
-        )  # fmt: skip
+        self._dispatcher = self._new_dispatcher()
         self._heart = HeartThread(pool, options.schema, identity, self._new_heart())
         self._turned_at = clock.monotonic()
         self._stopped_for: str | None = None
@@ -288,6 +276,20 @@ class WorkerPool:
         while True:
             self._turned_at = self._options.clock.monotonic()
             await self._options.clock.sleep(TURN)
+
+    def _new_listener(self) -> Listener:
+        return Listener(
+            self._pool, on_jobs=lambda count: self._dispatcher.nudge(count),
+            on_migration=self._migrated, on_cancel=self._cancelled, on_state=self._listening,
+            clock=self._options.clock,
+        )  # fmt: skip
+
+    def _new_dispatcher(self) -> Dispatcher:
+        fetcher = Fetcher(store=self._store, options=self._options, held=self._held)
+        return Dispatcher(
+            pool_id=self.pool_id, fetcher=fetcher, crew=self._crew, recorder=self._recorder,
+            options=self._options, outage=self._outage, once=self._once,
+        )  # fmt: skip
 
     def _new_heart(self) -> Heart:
         """Return a heart that tells this event loop what it hears on its own."""
