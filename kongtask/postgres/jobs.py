@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.core.control import When
+from kongtask.core.fetch_start import FRONT, Range
 from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import PoolIdentity
@@ -31,9 +32,6 @@ class Failure:
     when: When | None = None
     is_final: bool = False
     payload_json: str | None = None
-
-
-FIRST_PRIORITY = -32768
 
 
 class JobStore:
@@ -63,17 +61,15 @@ class JobStore:
         forbidden_flags: Sequence[str] = (),
         *,
         of_a_queue: int = 1,
-        start: tuple[int, datetime] | None = None,
+        ranges: Sequence[Range] = FRONT,
     ) -> list[Job]:
         """Lock up to `limit` due jobs and return them in the order they should run.
 
-        of_a_queue: how many of one named queue. start: priority and run_at to begin at; jobs that
-        come before are not seen.
+        of_a_queue: how many of one named queue. ranges: where to look; other jobs are not seen.
         """
-        priority, run_at = start or (FIRST_PRIORITY, None)
         rows = await self._reads.fetch(
             self._fetch, self._identity.pool_id, self._task_ids, limit,
-            list(forbidden_flags) or None, of_a_queue, priority, run_at,
+            list(forbidden_flags) or None, of_a_queue, *zip(*ranges, strict=True),
         )  # fmt: skip
         return fetched_jobs(rows, self._task_names, self._identity.pool_id)
 

@@ -83,6 +83,11 @@ class Dispatcher:
         self._more = True
         self._wake.set()
 
+    def freed(self) -> None:
+        """Look for jobs that were taken and are free again, before others perhaps."""
+        self._fetcher.hurry()
+        self.nudge()
+
     def has_room(self) -> None:
         """Hear that a job ended: more may be fetched, if there is more."""
         if self._more or self._once:
@@ -92,12 +97,10 @@ class Dispatcher:
         """Hear that outcomes are written: a named queue, or a job itself, may be fetched."""
         if lost:
             self._fetcher.is_unsure = True  # its queue may still be locked by this pool
-        if (
-            self._once
-            or self._is_held_up
-            or any(run.job.queue_name is not None or run.outcome is RELEASED for run in runs)
-        ):
+        if self._once or self._is_held_up or any(run.job.queue_name is not None for run in runs):
             self.nudge()
+        if any(run.outcome is RELEASED for run in runs):
+            self.freed()
 
     def stop(self) -> None:
         """Fetch no more, give back what has not begun, let the rest finish."""
@@ -145,7 +148,7 @@ class Dispatcher:
 
     def _patience(self) -> timedelta:
         """How long to wait before a look at the database that nobody asked for."""
-        longest, due = self._options.poll_interval, self._fetcher.front_due
+        longest, due = self._options.poll_interval, self._fetcher.next_look
         if self._more or due is None:
             return longest
         return min(longest, timedelta(seconds=max(0.0, due - self._options.clock.monotonic())))
@@ -209,7 +212,7 @@ class Dispatcher:
     async def _once_more(self) -> bool:
         """Return whether jobs that still run may bring further ones."""
         if not self._crew.is_busy and not self._recorder.unsettled:
-            if self._fetcher.front_due is not None:
+            if self._fetcher.next_look is not None:
                 self._fetcher.hurry()
                 self._more = True
             return self._more

@@ -37,24 +37,21 @@ class Fetcher:
                 raise
         flags = await self._forbidden_flags()
         begun = self._options.clock.monotonic()
-        place = self._start.place(begun)
+        ranges = self._start.ranges(begun)
         try:
-            jobs = await self._store.fetch(wanted, flags, of_a_queue=of_a_queue, start=place)
+            jobs = await self._store.fetch(wanted, flags, of_a_queue=of_a_queue, ranges=ranges)
         except BaseException:
             self.is_unsure = True  # the jobs may be locked although nobody told us so
             raise
         is_full = len(jobs) == wanted
-        self._start.saw(
-            place, len(jobs), (jobs[0].priority, jobs[0].run_at) if jobs else None,
-            begun=begun, ended=self._options.clock.monotonic(), is_full=is_full,
-        )  # fmt: skip
+        self._start.saw(jobs, begun=begun, ended=self._options.clock.monotonic(), is_full=is_full)
         self.may_have_more = is_full or any(job.queue_name is not None for job in jobs)
         return jobs
 
     @property
-    def front_due(self) -> float | None:
+    def next_look(self) -> float | None:
         """The monotonic moment at which to fetch again, if the last one may have passed jobs."""
-        return self._start.front_due
+        return self._start.next_look
 
     def hurry(self) -> None:
         """Pass no jobs next time."""

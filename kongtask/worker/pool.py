@@ -306,7 +306,7 @@ class WorkerPool:
         self._crew.lost(beat.lost, asked_at)
         self._announcer.freed(beat.freed)
         if beat.freed:
-            self._dispatcher.nudge()
+            self._dispatcher.freed()
 
     async def _leave(self) -> None:
         await self._executor.close()

@@ -6,28 +6,37 @@
 -- $3 int          how many jobs at most
 -- $4 text[]       flags that this pool refuses, or null
 -- $5 int          how many jobs at most of one named queue
--- $6 int          priority to begin at
--- $7 timestamptz  run_at to begin at within that priority, or null for the earliest
+-- $6 int[]        ranges of priorities, in order and apart: the first of each,
+-- $7 timestamptz[]  the run_at to begin at within the first, or null for the earliest,
+-- $8 int[]        and the last
 -- returns         one row a job, locked, its attempt already counted; moments in seconds since 1970,
 --                 which cost the client a tenth of what timestamps do
 with due as (
-    select jobs.id, jobs.job_queue_id, jobs.priority, jobs.run_at
-    from {schema}._private_jobs as jobs
-    where jobs.is_available
-      and jobs.run_at <= now()
-      and (jobs.priority, jobs.run_at)
-          >= ($6::int::smallint, coalesce($7::timestamptz, '-infinity'::timestamptz))
-      and jobs.task_id = any ($2::int[])
-      and (
-          jobs.job_queue_id is null
-          or jobs.job_queue_id in (
-              select queues.id from {schema}._private_job_queues as queues where queues.is_available
+    select found.id, found.job_queue_id, found.priority, found.run_at
+    from unnest($6::int[], $7::timestamptz[], $8::int[]) as ranges (first, since, last)
+    cross join lateral (
+        select jobs.id, jobs.job_queue_id, jobs.priority, jobs.run_at
+        from {schema}._private_jobs as jobs
+        where jobs.is_available
+          and jobs.run_at <= now()
+          and (jobs.priority, jobs.run_at)
+              >= (ranges.first::smallint, coalesce(ranges.since, '-infinity'::timestamptz))
+          and jobs.priority <= ranges.last::smallint
+          and jobs.task_id = any ($2::int[])
+          and (
+              jobs.job_queue_id is null
+              or jobs.job_queue_id in (
+                  select queues.id
+                  from {schema}._private_job_queues as queues
+                  where queues.is_available
+              )
           )
-      )
-      and ($4::text[] is null or jobs.flags is null or not jobs.flags ?| $4::text[])
-    order by jobs.priority, jobs.run_at
+          and ($4::text[] is null or jobs.flags is null or not jobs.flags ?| $4::text[])
+        order by jobs.priority, jobs.run_at
+        limit $3::int
+        for update of jobs skip locked
+    ) as found
     limit $3::int
-    for update of jobs skip locked
 ),
 free_queues as (
     select queues.id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -13,6 +14,7 @@ from worker_words import is_empty, options
 from kongtask import Helpers, TaskSpec, WorkerUtils, run_task_list, run_task_list_once
 from kongtask.clock import Clock
 from kongtask.core import fetch_start
+from kongtask.core.fetch_start import FRONT, Range
 from kongtask.core.job import Job
 from kongtask.postgres.jobs import JobStore
 
@@ -38,13 +40,13 @@ class SlowFront:
         self._real = JobStore.fetch
 
         async def fetch(
-            store: JobStore, *given: Any, start: tuple[int, datetime] | None = None, **named: Any
+            store: JobStore, *given: Any, ranges: Sequence[Range] = FRONT, **named: Any
         ) -> list[Job]:
-            if start is None:
+            if ranges is FRONT:
                 self.clock.late += 0.25
             else:
                 self.passed += 1
-            return await self._real(store, *given, start=start, **named)
+            return await self._real(store, *given, ranges=ranges, **named)
 
         patch.setattr(JobStore, "fetch", fetch)
 
