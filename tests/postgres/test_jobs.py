@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest
 from waiting import until
 
 from kongtask import TaskSpec, WorkerUtils
+from kongtask.core.fetch_start import Range
 from kongtask.postgres.jobs import JobStore
 from kongtask.postgres.life import PoolIdentity
 
@@ -79,6 +81,31 @@ async def test_a_fetch_leaves_what_others_hold(
     assert len(found) == len(set(found))
     rest = await store.fetch(100, [])
     assert len(found) + len(rest) == 100
+
+
+async def test_a_fetch_through_ranges_takes_what_lies_in_them_in_order(
+    pool: Pool, store: JobStore, other: JobStore
+) -> None:
+    noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    places = [(5, 0), (-2, 0), (1, 3), (0, 0), (0, 1), (0, 2), (-1, 0)]
+    for priority, hours in places:
+        await add(pool, 1, priority=priority, run_at=noon + timedelta(hours=hours))
+    ranges = [Range(-32768, None, -2), Range(0, noon + timedelta(hours=1), 4)]
+    found = await store.fetch(3, ranges=ranges)
+    assert [(job.priority, job.run_at.hour - 12) for job in found] == [(-2, 0), (0, 1), (0, 2)]
+    assert len(await other.fetch(10, ranges=ranges)) == 1
+    assert len(await other.fetch(10)) == 3
+
+
+async def test_a_fetch_through_ranges_locks_no_more_than_it_takes(
+    pool: Pool, store: JobStore
+) -> None:
+    for priority in (0, 0, 1, 1):
+        await add(pool, 1, priority=priority)
+    ranges = [Range(0, None, 0), Range(1, None, 1)]
+    [taken] = await store.fetch(1, ranges=ranges)
+    before = await pool.fetch(f"select id, xmax::text from {JOBS} order by id")
+    assert [row["id"] for row in before if row["xmax"] != "0"] in ([], [taken.id])
 
 
 async def test_a_fetch_takes_one_job_of_a_queue_and_locks_it(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -20,6 +20,7 @@ from kongtask.postgres.jobs import JobStore
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 EARLY = TaskSpec(priority=-1)
+OVERDUE = TaskSpec(run_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 class LateClock(Clock):
@@ -56,10 +57,20 @@ def front(monkeypatch: pytest.MonkeyPatch) -> SlowFront:
     return SlowFront(monkeypatch)
 
 
-async def test_a_job_of_an_earlier_priority_needs_no_poll(
+async def test_a_job_of_an_earlier_priority_is_found_at_once(pool: Pool, front: SlowFront) -> None:
+    await run_one_after_the_other(pool, front, EARLY)
+    assert front.passed > 20
+
+
+async def test_a_job_that_was_due_earlier_than_others_needs_no_poll(
     pool: Pool, front: SlowFront, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_start, "LONGEST_REST", 0.3)
+    await run_one_after_the_other(pool, front, OVERDUE)
+    assert front.passed > 10
+
+
+async def run_one_after_the_other(pool: Pool, front: SlowFront, spec: TaskSpec) -> None:
     done: list[object] = []
 
     def work(payload: object, _: object) -> None:
@@ -69,9 +80,8 @@ async def test_a_job_of_an_earlier_priority_needs_no_poll(
     chosen = options(poll_interval=timedelta(hours=1), clock=front.clock)
     async with await run_task_list({"work": work}, pool, chosen):
         for number in range(30):
-            await utils.add_job("work", number, EARLY if number > 9 else None)
+            await utils.add_job("work", number, spec if number > 9 else None)
             await until(lambda: len(done) == number + 1)  # noqa: B023
-    assert front.passed > 10
 
 
 async def test_a_run_that_ends_by_itself_leaves_no_job_behind(pool: Pool, front: SlowFront) -> None:
@@ -81,10 +91,11 @@ async def test_a_run_that_ends_by_itself_leaves_no_job_behind(pool: Pool, front:
     async def work(payload: object, helpers: Helpers) -> None:
         order.append(payload)
         if payload == 9:
+            await helpers.add_job("work", "overdue", OVERDUE)
             await helpers.add_job("work", "early", EARLY)
 
     await utils.add_jobs([("work", number, None) for number in range(20)])
     await run_task_list_once({"work": work}, pool, options(concurrency=1, clock=front.clock))
     assert await is_empty(pool)
-    assert order == [*range(20), "early"]
+    assert order == [*range(10), "early", *range(10, 20), "overdue"]
     assert front.passed > 10
