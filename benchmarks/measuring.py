@@ -166,14 +166,15 @@ def latency(lab: Laboratory, who: Participant, seconds: int) -> Found:
 
 def _traced(stack: ExitStack, who: Participant) -> dict[str, Any]:
     """Have every span sent to a collector that counts and forgets, for who is traced."""
-    if "sampled" not in who.name:
+    if "sampler" not in who.settings:
         return {}
     url = stack.enter_context(span_collector())
     return {
         "tracing": {
             "OTEL_EXPORTER_OTLP_ENDPOINT": url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_TRACES_SAMPLER": "always_on",
+            "OTEL_TRACES_SAMPLER": who.settings["sampler"],
+            "OTEL_TRACES_SAMPLER_ARG": "0.1",
         }
     }
 

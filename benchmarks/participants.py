@@ -115,7 +115,13 @@ PARTICIPANTS: dict[str, Participant] = {
     ),
     "kongtask-traced": Participant(
         name="KongTask, every span sampled", family=KONGTASK,
+        settings={"sampler": "always_on"},
         setting="OpenTelemetry's SDK, every span sampled and sent by OTLP over HTTP",
+    ),
+    "kongtask-traced-tenth": Participant(
+        name="KongTask, one span in ten sampled", family=KONGTASK,
+        settings={"sampler": "parentbased_traceidratio"},
+        setting="the same with OTEL_TRACES_SAMPLER=parentbased_traceidratio and 0.1",
     ),
     "cli": Participant(
         name="`kongtask worker`", family=COMMAND_LINE, tables=KONGTASK, counts=False,

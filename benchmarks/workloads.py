@@ -154,10 +154,10 @@ WORKLOADS: dict[str, Workload] = {
         participants=("kongtask", "kongtask-bare"), shown=("per_second", "processor_us_per_job"),
     ),
     "tracing": Workload(
-        title="What sampled tracing costs",
-        about="1,000 jobs a second, every span sampled and sent to a collector.",
+        title="What tracing costs",
+        about="1,000 jobs a second, their spans sampled and sent to a collector.",
         measure=measuring.latency, size=10, least=4,
-        participants=("kongtask", "kongtask-traced"),
+        participants=("kongtask", "kongtask-traced-tenth", "kongtask-traced"),
         shown=("processor_share", "p50_ms", "p99_ms"), timed=True,
     ),
     "start-up": Workload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,9 @@ class KongTask:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._flush: Callable[[], None] = configure_tracing(order.settings.get("tracing", {}))
+        # The SDK reads its sampler from the process.
+        os.environ.update(order.settings.get("tracing", {}))
+        self._flush: Callable[[], None] = configure_tracing(os.environ)
         if order.settings.get("bare"):
             _take_away()
 
