@@ -146,16 +146,9 @@ CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_any(specs graphile_work
  RETURNS graphile_worker._private_jobs[]
  LANGUAGE plpgsql
 AS $function$
-declare
-    ids bigint[];
 begin
-    if exists (select 1 from unnest(specs) as spec where spec.job_key is not null) then
-        return array(select jobs from "graphile_worker".add_jobs(specs, job_key_preserve_run_at) as jobs);
-    end if;
-    -- Two statements: the second sees what the first one made.
-    ids := array(select added from "graphile_worker"._kongtask_add_plain(specs) as added);
     return array(
-        select jobs from "graphile_worker"._private_jobs as jobs where jobs.id = any (ids) order by jobs.id
+        select jobs from "graphile_worker"._kongtask_add_specs(specs, job_key_preserve_run_at) as jobs
     );
 end;
 $function$;
@@ -169,10 +162,17 @@ AS $function$
 declare
     added "graphile_worker"._private_jobs;
 begin
-    added := "graphile_worker".add_job(
-        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-        job_key_mode
-    );
+    if job_key is null then
+        added := "graphile_worker"._kongtask_add_one(
+            identifier, payload, queue_name, run_at, max_attempts, priority, flags
+        );
+    end if;
+    if added.id is null then
+        added := "graphile_worker"._kongtask_add_single(
+            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+            job_key_mode
+        );
+    end if;
     return (
         added.id, identifier, queue_name, coalesce(payload, '{}'::json), added.priority,
         added.run_at, added.attempts, added.max_attempts, null, added.created_at,
@@ -304,6 +304,122 @@ begin
 end;
 $function$;
 
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_single(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text)
+ RETURNS graphile_worker._private_jobs
+ LANGUAGE plpgsql
+AS $function$
+declare
+    added "graphile_worker"._private_jobs;
+begin
+    if job_key is null or coalesce(job_key_mode, 'replace') in ('replace', 'preserve_run_at') then
+        select jobs.* into added
+        from "graphile_worker"._kongtask_add_specs(
+            array[
+                row(
+                    identifier, payload, queue_name, run_at, max_attempts::smallint, job_key,
+                    priority::smallint, flags
+                )::"graphile_worker".job_spec
+            ],
+            job_key_mode = 'preserve_run_at'
+        ) as jobs;
+        return added;
+    end if;
+    return "graphile_worker".add_job(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_add_specs(specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false)
+ RETURNS SETOF graphile_worker._private_jobs
+ LANGUAGE plpgsql
+AS $function$
+declare
+    job_keys text[] := array(
+        select spec.job_key from unnest(specs) as spec where spec.job_key is not null
+    );
+begin
+    insert into "graphile_worker"._private_tasks as tasks (identifier)
+    select distinct spec.identifier
+    from unnest(specs) as spec
+    where not exists (
+        select 1 from "graphile_worker"._private_tasks as known where known.identifier = spec.identifier
+    )
+    on conflict do nothing;
+
+    insert into "graphile_worker"._private_job_queues as queues (queue_name)
+    select distinct spec.queue_name
+    from unnest(specs) as spec
+    where spec.queue_name is not null
+      and not exists (
+          select 1 from "graphile_worker"._private_job_queues as known where known.queue_name = spec.queue_name
+      )
+    on conflict do nothing;
+
+    if cardinality(job_keys) > 0 then
+        perform "graphile_worker"._kongtask_free_keys(job_keys);
+    end if;
+
+    perform pg_notify(
+        'jobs:insert',
+        '{"r":' || random()::text || ',"count":' || array_length(specs, 1)::text || '}'
+    );
+
+    return query
+    insert into "graphile_worker"._private_jobs as jobs
+        (task_id, job_queue_id, payload, run_at, max_attempts, key, priority, flags)
+    select
+        tasks.id,
+        queues.id,
+        coalesce(spec.payload, '{}'::json),
+        coalesce(spec.run_at, now()),
+        coalesce(spec.max_attempts, 25::smallint),
+        spec.job_key,
+        coalesce(spec.priority, 0::smallint),
+        (select jsonb_object_agg(flag, true) from unnest(spec.flags) as flag)
+    from unnest(specs) with ordinality as spec
+        (identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags, place)
+    join "graphile_worker"._private_tasks as tasks on tasks.identifier = spec.identifier
+    left join "graphile_worker"._private_job_queues as queues on queues.queue_name = spec.queue_name
+    order by spec.place
+    on conflict (key) do update
+    set task_id = excluded.task_id,
+        job_queue_id = excluded.job_queue_id,
+        payload = case
+            when json_typeof(jobs.payload) = 'array' and json_typeof(excluded.payload) = 'array'
+            then (jobs.payload::jsonb || excluded.payload::jsonb)::json
+            else excluded.payload
+        end,
+        run_at = case
+            when job_key_preserve_run_at and jobs.attempts = 0 then jobs.run_at
+            else excluded.run_at
+        end,
+        max_attempts = excluded.max_attempts,
+        priority = excluded.priority,
+        flags = excluded.flags,
+        attempts = 0,
+        last_error = null,
+        revision = jobs.revision + 1,
+        updated_at = now()
+    where jobs.locked_at is null
+    returning jobs.*;
+end;
+$function$;
+
+CREATE OR REPLACE FUNCTION graphile_worker._kongtask_free_keys(job_keys text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS $function$
+begin
+    update "graphile_worker"._private_jobs as jobs
+    set key = null, attempts = jobs.max_attempts, updated_at = now()
+    where jobs.key = any (job_keys) and not jobs.is_available;
+end;
+$function$;
+
 CREATE OR REPLACE FUNCTION graphile_worker._kongtask_may_insert()
  RETURNS boolean
  LANGUAGE sql
@@ -331,7 +447,7 @@ begin
         );
     end if;
     if added.id is null then
-        added := "graphile_worker".add_job(
+        added := "graphile_worker"._kongtask_add_single(
             identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
             job_key_mode
         );

@@ -22,7 +22,7 @@ from kongtask.postgres.refusals import located
 from kongtask.tracing import TraceContext, Tracing
 
 RACES = 10
-"""How often a job is added again after Graphile Worker's functions lost it in a race."""
+"""How often a job with a key is added again after a race lost it."""
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Entered = TypeVar("Entered")

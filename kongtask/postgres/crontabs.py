@@ -26,7 +26,7 @@ from kongtask.postgres.records import translated_statement
 from kongtask.postgres.statements import statement
 
 RACES = 10
-"""How often a tick is enqueued anew after Graphile Worker's function lost a keyed job in a race."""
+"""How often a tick is enqueued anew after a race lost a keyed job."""
 
 
 class CrontabStore:

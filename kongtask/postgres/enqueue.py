@@ -1,4 +1,4 @@
-"""Adding jobs through Graphile Worker's own functions over asyncpg, one or many at a time.
+"""Adding jobs over asyncpg, one or many at a time, as Graphile Worker's own functions would.
 
 Works on a pool or inside a caller's transaction on a connection: then the job exists if and only
 if that transaction commits.

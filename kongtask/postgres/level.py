@@ -39,6 +39,7 @@ ADDITIONS = (
     "0004_recovery",
     "0005_storage_and_adding",
     "0006_less_work",
+    "0007_key_look_ups",
 )
 """What KongTask adds to the tables, in order; the number of the last is the own level."""
 

@@ -1,5 +1,5 @@
--- Add one job, or change the one that has its key, through Graphile Worker's function; a role that
--- may only add goes through KongTask's, and gets back what it gave.
+-- Add one job, or change the one that has its key, as Graphile Worker's function does; a role that
+-- may only add gets back what it gave.
 -- $1 text         task identifier
 -- $2 text         payload as JSON text
 -- $3 text         queue name or null

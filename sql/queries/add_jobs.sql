@@ -1,5 +1,4 @@
--- Add many jobs through Graphile Worker's function; a role that may only add goes through KongTask's,
--- and gets back what it gave.
+-- Add many jobs as Graphile Worker's function does; a role that may only add gets back what it gave.
 -- $1 text  JSON array of objects with the fields of job_spec
 -- $2 bool  whether jobs that exist keep their run_at
 -- $3 text  traceparent to keep with the jobs, or null

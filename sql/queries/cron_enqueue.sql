@@ -6,7 +6,7 @@
 -- $2 timestamptz  the tick
 -- $3 boolean      wait for the others instead; right for a list of one
 -- returns         identifier, job_id and is_left of the winners and of what was left, in the order
---                 given; a winner's job_id is null when add_job lost a race, and then the
+--                 given; a winner's job_id is null when a race lost it, and then the
 --                 transaction must be rolled back
 with specs as (
     select
@@ -53,7 +53,7 @@ from (
     order by specs.place
     offset 0
 ) as winners,
-lateral {schema}.add_job(
+lateral {schema}._kongtask_route_job(
     identifier => winners.task,
     payload => winners.payload,
     queue_name => winners.queue_name,

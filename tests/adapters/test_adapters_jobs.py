@@ -98,19 +98,15 @@ async def test_a_job_that_waits_for_ever_can_come_back(autocommitting: Caller, p
 async def test_a_job_lost_in_a_race_is_added_again(autocommitting: Caller, pool: Pool) -> None:
     await pool.execute("""
         create sequence graphile_worker.calls;
-        alter function graphile_worker.add_job rename to steady_add_job;
-        create function graphile_worker.add_job(
-            identifier text, payload json, queue_name text, run_at timestamptz, max_attempts int,
-            job_key text, priority int, flags text[], job_key_mode text
-        ) returns graphile_worker._private_jobs language plpgsql as $$
+        alter function graphile_worker._kongtask_add_specs rename to steady_add_specs;
+        create function graphile_worker._kongtask_add_specs(
+            specs graphile_worker.job_spec[], job_key_preserve_run_at boolean default false
+        ) returns setof graphile_worker._private_jobs language plpgsql as $$
         begin
-            if nextval('graphile_worker.calls') % 3 <> 0 then
-                return null;
+            if nextval('graphile_worker.calls') % 3 = 0 then
+                return query select *
+                from graphile_worker.steady_add_specs(specs, job_key_preserve_run_at);
             end if;
-            return graphile_worker.steady_add_job(
-                identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-                job_key_mode
-            );
         end $$;
     """)
     one = await autocommitting.add_job("mail", spec=TaskSpec(job_key="k"))

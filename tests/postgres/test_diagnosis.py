@@ -24,6 +24,7 @@ from kongtask.core.diagnosis.finding import Finding
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres import diagnosis
 from kongtask.postgres.diagnosis import Diagnosis, diagnose
+from kongtask.postgres.level import ADDITIONS
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import open_pool
 from kongtask.postgres.statements import DEFAULT_SCHEMA, quote_schema
@@ -315,7 +316,7 @@ async def test_a_level_that_is_not_this_versions_is_told(
     assert [check for check, state in states.items() if state == "unknown"] == [
         "rights", "drift", "stale locks", "queue locks", "unserved tasks", "failed jobs",
     ]  # fmt: skip
-    await execute(database_url, f"delete from {S}._kongtask_migrations where id > 5")
+    await execute(database_url, f"delete from {S}._kongtask_migrations where id = {len(ADDITIONS)}")
     [behind] = await wrongs(database_url, "level")
     assert "lacks 1 of KongTask's" in behind
     await execute(database_url, f"insert into {S}.migrations (id, breaking) values (99, true)")

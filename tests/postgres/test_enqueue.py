@@ -239,20 +239,17 @@ async def test_replacing_resets_what_is_not_given(utils: WorkerUtils) -> None:
 
 
 async def test_a_job_that_a_race_loses_is_added_again(utils: WorkerUtils, pool: Pool) -> None:
-    """Graphile Worker's function answers with nulls then, and the job would be gone."""
+    """Graphile Worker's function answers with nulls then, and the job is gone."""
     await pool.execute(
         """create sequence losses;
-        alter function graphile_worker.add_job rename to real_add_job;
-        create function graphile_worker.add_job(
-            identifier text, payload json default null, queue_name text default null,
-            run_at timestamptz default null, max_attempts int default null,
-            job_key text default null, priority int default null, flags text[] default null,
-            job_key_mode text default 'replace'
-        ) returns graphile_worker._private_jobs language plpgsql as $$
+        alter function graphile_worker._kongtask_add_specs rename to real_add_specs;
+        create function graphile_worker._kongtask_add_specs(
+            specs graphile_worker.job_spec[], job_key_preserve_run_at boolean default false
+        ) returns setof graphile_worker._private_jobs language plpgsql as $$
         begin
-            if nextval('losses') <= 3 then return null; end if;
-            return graphile_worker.real_add_job(identifier, payload, queue_name, run_at,
-                max_attempts, job_key, priority, flags, job_key_mode);
+            if nextval('losses') <= 3 then return; end if;
+            return query
+            select * from graphile_worker.real_add_specs(specs, job_key_preserve_run_at);
         end $$;"""
     )
     job = await utils.add_job("t", 1, TaskSpec(job_key="k"))
