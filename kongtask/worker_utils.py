@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from kongtask.core.cron import KnownCrontab, ParsedCronItem
+from kongtask.core.cron.item import ParsedCronItem
+from kongtask.core.cron.schedule import KnownCrontab
 from kongtask.core.job import Job
 from kongtask.core.task_spec import JobKeyMode, TaskSpec
 from kongtask.postgres.administration import JobAdministration, JobState, RescheduleSpec

@@ -24,7 +24,7 @@ from kongtask.cli.cron_lines import (
 from kongtask.cli.crontab_file import read_crontab
 from kongtask.cli.options import database_options
 from kongtask.clock import Clock
-from kongtask.core.cron import upcoming
+from kongtask.core.cron.calendar import upcoming
 from kongtask.core.cron.lookup import item_named
 from kongtask.job_lines import job_as_json, when_due
 from kongtask.postgres.migrations import check_level, read_level

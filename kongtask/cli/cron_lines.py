@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from kongtask.core.cron import KnownCrontab, ParsedCronItem, next_tick
+from kongtask.core.cron.item import ParsedCronItem
+from kongtask.core.cron.schedule import KnownCrontab, next_tick
 from kongtask.core.cron.words import item_in_words
 
 Record = dict[str, object]

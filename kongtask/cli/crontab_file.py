@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kongtask.core.cron import CrontabError, ParsedCronItem, parse_crontab
+from kongtask.core.cron.crontab import CrontabError, parse_crontab
+from kongtask.core.cron.item import ParsedCronItem
 from kongtask.errors import ConfigurationError
 
 

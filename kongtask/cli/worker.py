@@ -19,7 +19,7 @@ from kongtask.cli.crontab_file import read_crontab
 from kongtask.cli.first_contact import first_contact
 from kongtask.cli.options import database_options, log_options
 from kongtask.clock import Clock
-from kongtask.core.cron import ParsedCronItem
+from kongtask.core.cron.item import ParsedCronItem
 from kongtask.errors import ConfigurationError, ShutdownTimeout
 from kongtask.log_lines import log_to_stderr
 from kongtask.logger import StandardLogger

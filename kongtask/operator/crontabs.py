@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from kongtask.core.cron import (
+from kongtask.core.cron.crontab import CrontabError, parse_crontab
+from kongtask.core.cron.item import ParsedCronItem
+from kongtask.core.cron.schedule import (
     RESTART_GRACE,
-    CrontabError,
     KnownCrontab,
-    ParsedCronItem,
     Tick,
     backfill_ticks,
     next_due,
-    parse_crontab,
     ticks_owed,
 )
 from kongtask.operator.model import CronState, Pool, PoolKey, Problem

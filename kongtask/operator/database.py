@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from kongtask.core.cron import Tick
+from kongtask.core.cron.schedule import Tick
 from kongtask.operator.model import Connection, CronState, Pool, PoolKey, Problem
 
 if TYPE_CHECKING:

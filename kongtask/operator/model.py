@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from kongtask.core.cron import Tick
+from kongtask.core.cron.schedule import Tick
 
 if TYPE_CHECKING:
     from kongtask.postgres.queue_state import QueueState

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from kongtask.clock import Clock
-from kongtask.core.cron import Tick
+from kongtask.core.cron.schedule import Tick
 from kongtask.errors import (
     ConfigurationError,
     DatabaseRefused,

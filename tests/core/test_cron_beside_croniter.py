@@ -11,8 +11,9 @@ from croniter import croniter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongtask.core.cron import CronItem, CronItemOptions, parse_cron_items
 from kongtask.core.cron.calendar import firings
+from kongtask.core.cron.crontab import parse_cron_items
+from kongtask.core.cron.item import CronItem, CronItemOptions
 
 
 def values(parts: list[str]) -> set[int]:

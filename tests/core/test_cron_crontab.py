@@ -7,15 +7,8 @@ from typing import Any
 
 import pytest
 
-from kongtask.core.cron import (
-    CronItem,
-    CronItemOptions,
-    CrontabError,
-    ParsedCronItem,
-    parse_cron_items,
-    parse_crontab,
-)
-from kongtask.core.cron.crontab import EXCERPT
+from kongtask.core.cron.crontab import EXCERPT, CrontabError, parse_cron_items, parse_crontab
+from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
 from kongtask.errors import ConfigurationError
 
 EVERY = {

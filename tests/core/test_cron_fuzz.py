@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kongtask.core.cron import CrontabError, next_due, parse_crontab
-from kongtask.core.cron.crontab import EXCERPT
+from kongtask.core.cron.crontab import EXCERPT, CrontabError, parse_crontab
+from kongtask.core.cron.schedule import next_due
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 EXAMPLES = 20_000 if os.environ.get("KONGTASK_TEST_LONG") else 300

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongtask.core.cron import (
+from kongtask.core.cron.crontab import parse_cron_items
+from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
+from kongtask.core.cron.schedule import (
     CATCH_UP_LIMIT,
-    CronItem,
-    CronItemOptions,
     KnownCrontab,
-    ParsedCronItem,
     Tick,
     backfill_ticks,
     matches,
     next_due,
     next_tick,
-    parse_cron_items,
     resume_point,
     ticks_due,
     ticks_owed,

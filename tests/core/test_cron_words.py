@@ -7,7 +7,8 @@ from itertools import islice
 
 import pytest
 
-from kongtask.core.cron import parse_crontab, upcoming
+from kongtask.core.cron.calendar import upcoming
+from kongtask.core.cron.crontab import parse_crontab
 from kongtask.core.cron.words import item_in_words
 
 

@@ -10,19 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongtask.core.cron import (
-    CronItem,
-    CronItemOptions,
+from kongtask.core.cron.calendar import firings
+from kongtask.core.cron.crontab import parse_cron_items
+from kongtask.core.cron.item import CronItem, CronItemOptions, ParsedCronItem
+from kongtask.core.cron.schedule import (
     KnownCrontab,
-    ParsedCronItem,
     backfill_ticks,
     matches,
     next_due,
     next_tick,
-    parse_cron_items,
     ticks_due,
 )
-from kongtask.core.cron.calendar import firings
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)

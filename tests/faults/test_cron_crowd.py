@@ -20,7 +20,8 @@ from fault_words import IS_LONG
 from graphile import Graphile
 from waiting import until
 
-from kongtask.core.cron import parse_crontab, ticks_due
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import ticks_due
 from kongtask.postgres.crontabs import cron_timestamp
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

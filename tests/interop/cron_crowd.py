@@ -18,7 +18,8 @@ from cron_hands import HandClock, MovedStore
 from graphile import SCHEMA
 from hosting import Host
 
-from kongtask.core.cron import ParsedCronItem, parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.item import ParsedCronItem
 from kongtask.worker.cron import CronRunner
 
 PROGRAM = "cron_host.mjs"

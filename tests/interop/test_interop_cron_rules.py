@@ -16,9 +16,9 @@ from hosting import Host
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kongtask.core.cron import CronItem, CrontabError, ParsedCronItem, parse_cron_items
 from kongtask.core.cron.calendar import firings
-from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.crontab import CrontabError, parse_cron_items, parse_crontab
+from kongtask.core.cron.item import CronItem, ParsedCronItem
 
 MINUTE = timedelta(minutes=1)
 TEN_YEARS = 3653

@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 from operator_words import KEY, pool, spec
 
-from kongtask.core.cron import next_tick, parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import next_tick
 from kongtask.operator.crontabs import Crontabs
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.queue_watcher import single_connection_pool

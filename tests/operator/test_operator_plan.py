@@ -22,7 +22,7 @@ from operator_words import (
     workers,
 )
 
-from kongtask.core.cron import Tick
+from kongtask.core.cron.schedule import Tick
 from kongtask.operator.model import (
     Action,
     ApplyWorkers,

@@ -10,7 +10,8 @@ import pytest
 from operator_words import CONNECTION, NOW, REVISION, migration, pool, queue, spec, workers
 
 from kongtask.clock import Clock
-from kongtask.core.cron import Tick, parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import Tick
 from kongtask.errors import StoreUnavailable
 from kongtask.operator.cluster import ActionRefused
 from kongtask.operator.database import DatabaseState

@@ -11,15 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from kongtask.core.cron import (
-    KnownCrontab,
-    ParsedCronItem,
-    Tick,
-    next_due,
-    parse_crontab,
-    ticks_due,
-    ticks_owed,
-)
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.item import ParsedCronItem
+from kongtask.core.cron.schedule import KnownCrontab, Tick, next_due, ticks_due, ticks_owed
 from kongtask.errors import ConfigurationError, InvalidJob
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.statements import DEFAULT_SCHEMA

@@ -13,7 +13,7 @@ from role_words import PASSWORD, as_role, execute, fetch, grant, login_role
 
 from kongtask import TaskSpec, WorkerUtils, run_task_list_once
 from kongtask.adapters import psycopg as adapter
-from kongtask.core.cron import parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
 from kongtask.core.cron.schedule import Tick
 from kongtask.errors import ConfigurationError, DatabaseRefused, InvalidJob, InvalidMaxAttempts
 from kongtask.postgres.crontabs import CrontabStore

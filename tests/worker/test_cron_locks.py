@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 from waiting import until
 
-from kongtask.core.cron import Tick, parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import Tick
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.statements import DEFAULT_SCHEMA
 

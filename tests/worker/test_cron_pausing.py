@@ -9,14 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from kongtask.core.cron import (
-    KnownCrontab,
-    Tick,
-    backfill_ticks,
-    parse_crontab,
-    resume_point,
-    ticks_owed,
-)
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import KnownCrontab, Tick, backfill_ticks, resume_point, ticks_owed
 from kongtask.errors import ConfigurationError
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.statements import DEFAULT_SCHEMA

@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 from cron_hands import HandClock, MovedStore
 
-from kongtask.core.cron import KnownCrontab, Tick, parse_crontab
+from kongtask.core.cron.crontab import parse_crontab
+from kongtask.core.cron.schedule import KnownCrontab, Tick
 from kongtask.errors import InvalidJob, StoreUnavailable
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.statements import DEFAULT_SCHEMA

@@ -3,8 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
+import kongtask
 from kongtask import Helpers, Job, RescheduleSpec, TaskSpec, WorkerPoolOptions, WorkerUtils, task
 
+print(kongtask.Wroker)  # E: attr-defined
 TaskSpec(priority="high")  # E: arg-type
 TaskSpec(job_key="k", job_key_mode="merge")  # E: arg-type
 TaskSpec("mail")  # E: call-arg
