@@ -11,85 +11,21 @@ loops inside a span must give them an empty context.
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Sequence
-from contextvars import Token
 from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach, get_current
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    Span,
-    SpanContext,
-    SpanKind,
-    StatusCode,
-    TraceFlags,
-    Tracer,
-    TracerProvider,
-    TraceState,
-    get_current_span,
-    set_span_in_context,
-)
-
-from kongtask.core import span_attributes
-from kongtask.core.job import Job
-from kongtask.core.redaction import Redaction, class_name
-from kongtask.core.span_attributes import Attributes, seconds
-from kongtask.core.task_spec import TaskSpec
-from kongtask.core.trace_context import (
-    ABSENT,
-    FAN_OUT,
-    Origin,
-    Relation,
-    TraceContext,
-    relation,
-    stored_context,
-)
-from kongtask.version import __version__
+from kongtask.core.reports import Adding, Processing
 
 if TYPE_CHECKING:
-    from kongtask.core.attempt import Outcome
+    from opentelemetry.trace import TracerProvider
 
-__all__ = ["Adding", "Processing", "TraceContext", "Tracing"]
+    from kongtask.core.job import Job
+    from kongtask.core.task_spec import TaskSpec
+    from kongtask.spans import Spans
 
-_FAILURES = {"retry": "job:error", "failed": "job:failed"}
-_log = logging.getLogger("kongtask.tracing")
-
-
-class Adding:
-    """What adding jobs reports to; this one tells nobody. `context` is kept with the jobs."""
-
-    __slots__ = ()
-    context: TraceContext = ABSENT
-
-    def added(self, ids: Sequence[int]) -> None:
-        """Say which jobs there are now."""
-
-    def __enter__(self) -> Adding:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        return None
-
-
-class Processing:
-    """What an attempt reports to; this one tells nobody."""
-
-    __slots__ = ()
-
-    def finish(self, outcome: Outcome) -> None:
-        """Say how the attempt ended; the first word counts."""
-
-    def __enter__(self) -> Processing:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        return None
-
+__all__ = ["Adding", "Processing", "Tracing"]
 
 _UNTOLD_ADDING = Adding()
 _UNTOLD_PROCESSING = Processing()
@@ -103,271 +39,38 @@ class Tracing:
     """
 
     def __init__(self, dsn: str = "", *, tracer_provider: TracerProvider | None = None) -> None:
+        self._dsn = dsn
         self._given = tracer_provider
         self._seen: TracerProvider | None = None
-        self._tracer: Tracer | None = None
-        self.server = _server(dsn)
-        self.redaction = Redaction(dsn)
-        self.harmless = _Harmless()
+        self._spans: Spans | None = None
 
     def adding(self, tasks: Sequence[str], spec: TaskSpec | None) -> Adding:
         """Open the span in which jobs are added: one with its spec, or a batch without."""
-        tracer = self._working_tracer()
-        if tracer is None:
-            return _UNTOLD_ADDING
-        return _SpannedAdding(self, tracer, tasks, spec)
+        spans = self._working_spans()
+        return _UNTOLD_ADDING if spans is None else spans.adding(tasks, spec)
 
     @property
     def is_on(self) -> bool:
         """Whether spans are made at all."""
-        return self._working_tracer() is not None
+        return self._working_spans() is not None
 
     def processing(self, job: Job, *, worker_id: str, now: datetime) -> Processing:
         """Open the span of one attempt; it is current inside the block."""
-        tracer = self._working_tracer()
-        if tracer is None:
-            return _UNTOLD_PROCESSING
-        return _SpannedProcessing(self, tracer, job, worker_id, now)
+        spans = self._working_spans()
+        return _UNTOLD_PROCESSING if spans is None else spans.processing(job, worker_id, now)
 
-    def _working_tracer(self) -> Tracer | None:
-        # The API's variable, not its getter, which reads the environment at each call.
-        provider = self._given or getattr(trace, "_TRACER_PROVIDER", None)
+    def _working_spans(self) -> Spans | None:
+        # Whoever set a provider has loaded the API. Its variable, not its getter, which reads the
+        # environment at each call.
+        api = sys.modules.get("opentelemetry.trace")
+        provider = self._given or getattr(api, "_TRACER_PROVIDER", None)
         if provider is not self._seen:
-            self._seen, self._tracer = provider, None
-            with self.harmless:
-                self._tracer = _tracer(provider)
-        return self._tracer
+            self._seen = provider
+            self._spans = None if provider is None else _spans(provider, self._dsn)
+        return self._spans
 
 
-class _Harmless:
-    """Swallows what fails in tracing and logs the first of it, so that no job suffers."""
+def _spans(provider: TracerProvider, dsn: str) -> Spans | None:
+    from kongtask.spans import spans_of  # here, for most processes trace nothing
 
-    def __init__(self) -> None:
-        self._told = False
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, frames: object) -> bool:
-        if kind is None or not issubclass(kind, Exception):
-            return False
-        if not self._told:
-            self._told = True
-            _log.warning(
-                "tracing failed with %s: jobs run on and their spans may be missing; "
-                "this is said once",
-                kind.__qualname__,
-            )
-        return True
-
-
-class _Spanned:
-    """A span that is current from the start of a block to its end."""
-
-    __slots__ = ("_span", "_token", "_tracer", "_tracing")
-
-    def __init__(self, tracing: Tracing, tracer: Tracer) -> None:
-        self._tracing, self._tracer = tracing, tracer
-        self._span: Span | None = None
-        self._token: Token[Context] | None = None
-
-    def _open(
-        self, kind: SpanKind, attributes: Attributes, context: Context, links: Sequence[Link] = ()
-    ) -> Span:
-        name = span_attributes.span_name(attributes)
-        attributes |= self._tracing.server
-        self._span = self._tracer.start_span(name, context, kind, attributes, links)
-        self._token = attach(set_span_in_context(self._span, context))
-        return self._span
-
-    def _fail(self, span: Span, error_type: str, message: str) -> None:
-        span.set_attribute("error.type", error_type)
-        span.set_status(StatusCode.ERROR, message)
-
-    def _close(self) -> None:
-        with self._tracing.harmless:
-            if self._token is not None:
-                detach(self._token)
-        with self._tracing.harmless:
-            if self._span is not None:
-                self._span.end()
-
-
-class _SpannedAdding(_Spanned, Adding):
-    __slots__ = ("_spec", "_tasks", "context")
-
-    def __init__(
-        self, tracing: Tracing, tracer: Tracer, tasks: Sequence[str], spec: TaskSpec | None
-    ) -> None:
-        super().__init__(tracing, tracer)
-        self._tasks, self._spec = tasks, spec
-        self.context = ABSENT
-
-    def __enter__(self) -> Adding:
-        with self._tracing.harmless:
-            span = self._open(SpanKind.PRODUCER, self._described(), get_current())
-            self.context = _kept(span.get_span_context(), self._spec, len(self._tasks))
-            self._tell_delay(span)
-        return self
-
-    def added(self, ids: Sequence[int]) -> None:
-        with self._tracing.harmless:
-            if self._span is None:
-                return
-            if len(ids) == 1:
-                self._span.set_attribute(span_attributes.MESSAGE_ID, str(ids[0]))
-            if self._spec is None:
-                self._span.set_attribute(span_attributes.BATCH_COUNT, len(ids))
-
-    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        with self._tracing.harmless:
-            if self._span is not None and error is not None:
-                said = self._tracing.redaction.message(error)
-                self._fail(self._span, _sqlstate(error) or class_name(error), said)
-        self._close()
-
-    def _described(self) -> Attributes:
-        if self._spec is None:
-            return span_attributes.adding_many(self._tasks)
-        return span_attributes.adding_one(self._tasks[0], self._spec)
-
-    def _tell_delay(self, span: Span) -> None:
-        began = getattr(span, "start_time", None)
-        if began is not None and self._spec is not None and self._spec.run_at is not None:
-            delay = self._spec.run_at.timestamp() - began / 1e9
-            span.set_attribute("kongtask.job.delay_s", max(0.0, round(delay, 3)))
-
-
-class _SpannedProcessing(_Spanned, Processing):
-    __slots__ = ("_job", "_now", "_unsaid", "_worker_id")
-
-    def __init__(
-        self, tracing: Tracing, tracer: Tracer, job: Job, worker_id: str, now: datetime
-    ) -> None:
-        super().__init__(tracing, tracer)
-        self._job, self._worker_id, self._now = job, worker_id, now
-        self._unsaid = True
-
-    def __enter__(self) -> Processing:
-        with self._tracing.harmless:
-            context, links, related = _place(self._job, self._now)
-            attributes = span_attributes.processing(self._job, self._worker_id, self._now)
-            if related is not None:
-                attributes["kongtask.job.relation"] = related
-            span = self._open(SpanKind.CONSUMER, attributes, context, links)
-            span.add_event("job:start")
-        return self
-
-    def finish(self, outcome: Outcome) -> None:
-        with self._tracing.harmless:
-            unsaid, self._unsaid = self._unsaid, False
-            if unsaid and self._span is not None and self._span.is_recording():
-                self._tell(self._span, outcome)
-
-    def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        with self._tracing.harmless:
-            unsaid, self._unsaid = self._unsaid, False
-            if unsaid and error is not None and self._span is not None:
-                self._tell_error(self._span, error)
-        self._close()
-
-    def _tell(self, span: Span, outcome: Outcome) -> None:
-        span.set_attribute("kongtask.job.outcome", outcome.kind)
-        if outcome.kind == "released":
-            span.add_event("job:released")
-            return
-        if outcome.kind == "success":
-            span.add_event("job:success")
-        elif outcome.kind == "snoozed":
-            span.add_event("job:snoozed")
-        else:
-            self._tell_failure(span, outcome)
-        span.add_event("job:complete")
-
-    def _tell_failure(self, span: Span, outcome: Outcome) -> None:
-        if outcome.error is None:
-            self._fail(span, "_OTHER", self._tracing.redaction.text(outcome.message))
-        else:
-            self._tell_error(span, outcome.error)
-        facts: Attributes = {}
-        if outcome.retry_delay is not None:
-            facts["delay_s"] = seconds(outcome.retry_delay)
-            span.set_attribute("kongtask.job.retry_delay_s", facts["delay_s"])
-        span.add_event(_FAILURES[outcome.kind], facts)
-
-    def _tell_error(self, span: Span, error: BaseException) -> None:
-        # The SDK's own recording misses CancelledError, and neither bounds nor redacts.
-        message = self._tracing.redaction.message(error)
-        self._fail(span, class_name(error), message)
-        event = {
-            "exception.type": class_name(error),
-            "exception.message": message,
-            "exception.stacktrace": self._tracing.redaction.traceback(error),
-        }
-        span.add_event("exception", event)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    """Return the code of Postgres, of the exception or of what caused it."""
-    cause: BaseException | None = error
-    for _ in range(8):
-        state = getattr(cause, "sqlstate", None)
-        if isinstance(state, str) and state:
-            return state
-        cause = cause and cause.__cause__
-    return None
-
-
-def _kept(context: SpanContext, spec: TaskSpec | None, count: int) -> TraceContext:
-    """Return what is kept with jobs that were added in this span."""
-    if not context.is_valid:
-        return ABSENT
-    origin = Origin(
-        trace_id=context.trace_id,
-        span_id=context.span_id,
-        flags=context.trace_flags,
-        state=tuple(context.trace_state.items()),
-    )
-    return stored_context(origin, bulk=spec is None and count > FAN_OUT)
-
-
-def _place(job: Job, now: datetime) -> tuple[Context, list[Link], Relation | None]:
-    """Return where an attempt's span belongs: its context, its links and their relation."""
-    kept = TraceContext(job.traceparent, job.tracestate)
-    origin = kept.origin()
-    adder = None if origin is None else _span_context(origin)
-    links = [] if adder is None else [Link(adder)]
-    if get_current_span().get_span_context().is_valid:
-        return get_current(), links, "link" if links else None
-    if adder is None:
-        return Context(), links, None
-    if relation(job, kept.hint(), now) == "link":
-        return Context(), links, "link"
-    return set_span_in_context(NonRecordingSpan(adder), Context()), links, "child"
-
-
-def _span_context(origin: Origin) -> SpanContext:
-    return SpanContext(
-        trace_id=origin.trace_id,
-        span_id=origin.span_id,
-        is_remote=True,
-        trace_flags=TraceFlags(origin.flags),
-        trace_state=TraceState(origin.state),
-    )
-
-
-def _server(dsn: str) -> Attributes:
-    try:
-        parts = urlsplit(dsn)
-        port = parts.port or 5432
-    except ValueError:
-        return {}
-    return {"server.address": parts.hostname, "server.port": port} if parts.hostname else {}
-
-
-def _tracer(provider: TracerProvider | None) -> Tracer | None:
-    """Return a tracer that makes spans, or None when this provider makes none."""
-    if provider is None:
-        return None
-    tracer = provider.get_tracer("kongtask", __version__, span_attributes.SCHEMA)
-    return None if isinstance(tracer, trace.NoOpTracer | trace.ProxyTracer) else tracer
+    return spans_of(provider, dsn)

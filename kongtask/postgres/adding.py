@@ -16,10 +16,11 @@ from kongtask.core.bulk import ONE_BY_ONE, by_mode, is_plain, matched, rows_json
 from kongtask.core.job import Job
 from kongtask.core.new_job import NewJob, WantedJob, wanted_chunks, wanted_job
 from kongtask.core.task_spec import TaskSpec
+from kongtask.core.trace_context import TraceContext
 from kongtask.errors import InvalidJob, StoreUnavailable
 from kongtask.postgres.records import job_from_record
 from kongtask.postgres.refusals import located
-from kongtask.tracing import TraceContext, Tracing
+from kongtask.tracing import Tracing
 
 RACES = 10
 """How often a job with a key is added again after a race lost it."""
