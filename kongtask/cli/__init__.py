@@ -12,24 +12,48 @@ from typing import cast
 
 import click
 
-import kongtask
 from kongtask.errors import KongTaskError
+from kongtask.version import __version__
 
 USERS_MISTAKE = 2
 
 _COMMANDS = {
-    "worker": "kongtask.cli.worker:worker",
-    "migrate": "kongtask.cli.migrate:migrate",
-    "add": "kongtask.cli.add:add",
-    "jobs": "kongtask.cli.jobs:jobs",
-    "cron": "kongtask.cli.cron:cron_commands",
-    "doctor": "kongtask.cli.doctor:doctor",
-    "unlock": "kongtask.cli.unlock:unlock",
-    "bench": "kongtask.cli.bench:bench",
-    "roles": "kongtask.cli.roles:roles",
-    "dev": "kongtask.cli.dev:dev",
+    "worker": ("kongtask.cli.worker:worker", "Run jobs until stopped."),
+    "migrate": (
+        "kongtask.cli.migrate:migrate",
+        "Create the schema's tables, or bring them up to date.",
+    ),
+    "add": (
+        "kongtask.cli.add:add",
+        "Add a job for TASK with a payload of JSON; - reads the payload from standard input.",
+    ),
+    "jobs": (
+        "kongtask.cli.jobs:jobs",
+        "List jobs of one state, for example those that failed for good.",
+    ),
+    "cron": (
+        "kongtask.cli.cron:cron_commands",
+        "Look at recurring jobs; pause, resume or run them.",
+    ),
+    "doctor": (
+        "kongtask.cli.doctor:doctor",
+        "Look for what is wrong with a queue and its database, and say what to do about it.",
+    ),
+    "unlock": (
+        "kongtask.cli.unlock:unlock",
+        "List who holds locks; with POOL_IDs, or --dead, free what these hold.",
+    ),
+    "bench": (
+        "kongtask.cli.bench:bench",
+        "Measure a database from here, and say what limits a queue on it.",
+    ),
+    "roles": ("kongtask.cli.roles:roles", "Print SQL that gives roles what they need."),
+    "dev": (
+        "kongtask.cli.dev:dev",
+        "Run the KongTaskPool in MANIFEST on this machine, with no cluster.",
+    ),
 }
-"""Where each command is, in the order in which help lists them."""
+"""Where each command is and what it does, its own first sentence, in the order of the help."""
 
 
 def main() -> None:
@@ -49,7 +73,7 @@ def complain(error: KongTaskError) -> None:
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for, so that a worker starts without the others."""
+    """Imports a command when it is asked for, so that each starts without the others."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -57,15 +81,19 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[name].partition(":")
+        module, _, attribute = _COMMANDS[name][0].partition(":")
         return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
 
 
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(kongtask.__version__, prog_name="kongtask")
+@click.version_option(__version__, prog_name="kongtask")
 def cli() -> None:
     """Run PostgreSQL jobs written in Python, on Graphile Worker's tables.
 
