@@ -123,19 +123,19 @@ def worker_settings(environment: Mapping[str, str], flags: Mapping[str, Any]) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Reader:
-    environment: Mapping[str, str]
-    flags: Mapping[str, Any]
+    def __init__(self, environment: Mapping[str, str], flags: Mapping[str, Any]) -> None:
+        self._environment = environment
+        self._flags = flags
 
     def number(
         self, flag: str, variable: str, low: int, high: int, default: int | None
     ) -> int | None:
         """Return a number from a flag, else from a variable, else the default."""
-        given = self.flags.get(flag)
+        given = self._flags.get(flag)
         name, text = (f"--{flag.replace('_', '-')}", str(given))
         if given is None:
-            name, text = variable, self.environment.get(variable, "")
+            name, text = variable, self._environment.get(variable, "")
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or not low <= int(text[:10]) <= high:
@@ -145,7 +145,7 @@ class _Reader:
 
     def switch(self, flag: str, variable: str) -> bool:
         """Return what a flag says, else a variable that is 0 or 1, else True."""
-        given = self.flags.get(flag)
+        given = self._flags.get(flag)
         return self.number(flag, variable, 0, 1, 1) != 0 if given is None else bool(given)
 
 

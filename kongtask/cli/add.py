@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from kongtask.cli.options import database_options
+from kongtask.cli.traces import configure_tracing
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import ConfigurationError, DatabaseRefused, InvalidJob
 from kongtask.job_lines import job_as_json, when_due
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.settings import database_settings
-from kongtask.telemetry import configure_tracing
 from kongtask.worker_utils import WorkerUtils
 
 

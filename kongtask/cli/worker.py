@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from kongtask.cli import complain
-from kongtask.cli.crontab_file import read_crontab
 from kongtask.cli.first_contact import first_contact
 from kongtask.cli.options import database_options, log_options
+from kongtask.cli.traces import configure_tracing
 from kongtask.clock import Clock
-from kongtask.core.cron.item import ParsedCronItem
 from kongtask.errors import ConfigurationError, ShutdownTimeout
 from kongtask.log_lines import log_to_stderr
 from kongtask.logger import StandardLogger
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.pool import close_pool, describe, open_pool
 from kongtask.settings import WorkerSettings, worker_settings
-from kongtask.telemetry import configure_tracing
 from kongtask.worker.event_bus import EventBus
 from kongtask.worker.job_log import log_jobs
 from kongtask.worker.options import WorkerPoolOptions
@@ -36,6 +34,8 @@ from kongtask.worker.tasks import TaskHandler, load_tasks
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from kongtask.core.cron.item import ParsedCronItem
 
 CUT_OFF = 1
 
@@ -124,8 +124,7 @@ def _start_processes(settings: WorkerSettings) -> int:
 
     if not settings.tasks:
         _default_tasks()
-    if settings.crontab:
-        read_crontab(settings.crontab)
+    _crontab(settings)
     if settings.migrate:
         asyncio.run(_migrate(settings))
     return asyncio.run(run_processes(settings, sys.argv[1:], os.environ))
@@ -151,7 +150,7 @@ async def _connected(settings: WorkerSettings) -> asyncpg.Pool[Any]:
 def _start_worker(settings: WorkerSettings) -> None:
     sys.path.insert(0, os.getcwd())
     tasks = load_tasks(settings.tasks or _default_tasks())
-    crontab = read_crontab(settings.crontab) if settings.crontab else ()
+    crontab = _crontab(settings)
     _warn_of_unknown(crontab, tasks)
     flush = configure_tracing(os.environ)
     try:
@@ -176,6 +175,14 @@ def _default_tasks() -> tuple[str, ...]:
     raise ConfigurationError(
         "no tasks: give -t MODULE_OR_PATH or set KONGTASK_TASKS, or run where tasks.py lies"
     )
+
+
+def _crontab(settings: WorkerSettings) -> tuple[ParsedCronItem, ...]:
+    if settings.crontab is None:
+        return ()
+    from kongtask.cli.crontab_file import read_crontab  # workers without a crontab do without
+
+    return read_crontab(settings.crontab)
 
 
 def _warn_of_unknown(crontab: tuple[ParsedCronItem, ...], tasks: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from kongtask.clock import Clock
 from kongtask.core.cron.calendar import ONE_MINUTE, whole_minute
@@ -22,6 +23,10 @@ from kongtask.core.cron.schedule import CATCH_UP_LIMIT, Tick, backfill_ticks, ti
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.postgres.crontabs import CrontabStore
 from kongtask.worker.cron_clock import DatabaseClock
+from kongtask.worker.options import WorkerPoolOptions
+
+if TYPE_CHECKING:
+    import asyncpg
 
 FIRST_DELAY = 0.2
 """Seconds before the first attempt after an error; each further one waits half as long again."""
@@ -80,6 +85,13 @@ class CronMistimed:
 
     current_timestamp: datetime
     expected_timestamp: datetime
+
+
+async def run_crontab(pool: asyncpg.Pool[Any], options: WorkerPoolOptions) -> None:
+    """Enqueue the recurring jobs of a pool of workers until cancelled."""
+    store = CrontabStore(pool, options.schema)
+    runner = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
+    await runner.run()
 
 
 class CronRunner:

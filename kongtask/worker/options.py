@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from kongtask.clock import Clock
 from kongtask.core.attempt import DrainAction
-from kongtask.core.cron.item import ParsedCronItem
 from kongtask.core.task_spec import is_text
 from kongtask.errors import ConfigurationError, shown
 from kongtask.logger import Logger, StandardLogger
 from kongtask.postgres.statements import DEFAULT_SCHEMA, quote_schema
 from kongtask.worker.event_bus import EventBus
+
+if TYPE_CHECKING:
+    from kongtask.core.cron.item import ParsedCronItem
 
 ForbiddenFlags = Callable[[], Sequence[str] | Awaitable[Sequence[str] | None] | None]
 
@@ -122,6 +125,12 @@ def _has(*methods: str) -> Callable[[object], bool]:
     return lambda value: all(callable(getattr(value, each, None)) for each in methods)
 
 
+def _is_cron_item(value: object) -> bool:
+    from kongtask.core.cron.item import ParsedCronItem  # most pools have none
+
+    return isinstance(value, ParsedCronItem)
+
+
 def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -130,7 +139,7 @@ _RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
     ("forbidden_flags", "a list of flags", _are(is_text)),
     ("forbidden_flags_fn", "a function, or None", lambda value: value is None or callable(value)),
     ("cron_items", "a list of what parse_crontab returns",
-     _are(lambda each: isinstance(each, ParsedCronItem))),
+     _are(_is_cron_item)),
     ("logger", "an object with debug, info, warn and error",
      _has("debug", "info", "warn", "error")),
     ("events", "an EventBus", _has("on", "emit", "settle")),

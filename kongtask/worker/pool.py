@@ -22,7 +22,6 @@ from kongtask.core.event import (
 from kongtask.core.job import Job
 from kongtask.core.task_spec import TaskSpec
 from kongtask.errors import KongTaskError, SchemaTooNew
-from kongtask.postgres.crontabs import CrontabStore
 from kongtask.postgres.enqueue import JobQueue
 from kongtask.postgres.jobs import JobStore
 from kongtask.postgres.life import Beat
@@ -32,7 +31,6 @@ from kongtask.postgres.pool import close_pool
 from kongtask.tracing import Tracing
 from kongtask.worker.announcer import Announcer
 from kongtask.worker.crew import Crew
-from kongtask.worker.cron import CronRunner
 from kongtask.worker.dispatcher import Dispatcher
 from kongtask.worker.executor import Executor
 from kongtask.worker.fetcher import Fetcher
@@ -322,11 +320,14 @@ class WorkerPool:
             return [self._turn()]
         options = self._options
         unserved = UnservedTasks(store=self._store, logger=options.logger, clock=options.clock)
-        store = CrontabStore(self._pool, options.schema)
-        cron = CronRunner(store, options.cron_items, options.clock, emit=options.events.emit)
-        recurring = [cron.run()] if options.cron_items else []
-        listening = [self._listener.run()] if options.listen else []
-        return [self._turn(), unserved.run(), *listening, *recurring]
+        parts = [self._turn(), unserved.run()]
+        if options.listen:
+            parts.append(self._listener.run())
+        if options.cron_items:
+            from kongtask.worker.cron import run_crontab  # most pools do without
+
+            parts.append(run_crontab(self._pool, options))
+        return parts
 
     async def _record_last(self, recording: asyncio.Task[None]) -> None:
         """Wait until the last outcomes are written, for as long as there is patience."""
