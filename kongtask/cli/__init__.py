@@ -6,8 +6,10 @@ found something), 2 something the user can put right. A command's module is load
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import cast
 
 import click
@@ -59,10 +61,30 @@ _COMMANDS = {
 def main() -> None:
     """Run the command line and exit."""
     try:
+        _load(sys.argv[1:2])
         cli(standalone_mode=True)
     except KongTaskError as error:
         complain(error)
         sys.exit(USERS_MISTAKE)
+
+
+def _load(words: Sequence[str]) -> None:
+    """Import the command that is named, and keep the garbage collector away from what is imported.
+
+    It lives as long as the process: to search it again and again takes an eighth of a start.
+    """
+    gc.disable()
+    for name in words:
+        _command(name)
+    gc.freeze()
+    gc.enable()
+
+
+def _command(name: str) -> click.Command | None:
+    if name not in _COMMANDS:
+        return None
+    module, _, attribute = _COMMANDS[name][0].partition(":")
+    return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
 
 def complain(error: KongTaskError) -> None:
@@ -79,10 +101,7 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[name][0].partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        return _command(name)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -275,11 +275,12 @@ OTHER_MODULES = 12
 """And 8 that come with neither click, asyncpg nor uvloop, such as its tasks."""
 
 TELLING_TASKS = """
-import sys
+import gc, sys
 from kongtask import task
 
 @task
 async def tell(payload, helpers):
+    print("frozen", gc.get_freeze_count(), gc.isenabled())
     print(" ".join(sys.modules))
 """
 
@@ -287,9 +288,8 @@ async def tell(payload, helpers):
 def test_a_worker_runs_its_first_job_without_what_it_does_not_need(
     quiet_url: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "tasks.py").write_text(TELLING_TASKS)
-    run(_add(quiet_url, "tell"))
-    loaded = modules("-m", "kongtask", "worker", "--once", "-c", quiet_url, folder=tmp_path)
+    lines = first_job(quiet_url, tmp_path)
+    loaded = set(lines[-1].split())
     libraries = modules("-c", "import sys, asyncpg, click, uvloop; print(*sys.modules)")
 
     own = {name for name in loaded if name.partition(".")[0] == "kongtask"}
@@ -298,6 +298,17 @@ def test_a_worker_runs_its_first_job_without_what_it_does_not_need(
     assert sorted(loaded & set(LATE)) == []
     assert len(own) <= OWN_MODULES
     assert len(others) <= OTHER_MODULES, sorted(others)
+
+
+def test_a_worker_searches_nothing_for_garbage_that_was_there_at_its_start(
+    quiet_url: str, tmp_path: Path
+) -> None:
+    """Some 40,000 objects, again and again, would be an eighth of a start."""
+    kind, count, is_enabled = first_job(quiet_url, tmp_path)[-2].split()
+
+    told(frozen=int(count))
+    assert (kind, is_enabled) == ("frozen", "True")
+    assert int(count) > 20_000
 
 
 def test_names_of_the_package_are_loaded_when_they_are_used() -> None:
@@ -317,14 +328,26 @@ def test_the_help_of_the_command_line_loads_no_command() -> None:
     assert "asyncpg" not in loaded
 
 
-def modules(*arguments: str, folder: Path | None = None) -> set[str]:
+def first_job(url: str, folder: Path) -> list[str]:
+    """Return what a worker prints of itself in its first job."""
+    (folder / "tasks.py").write_text(TELLING_TASKS)
+    run(_add(url, "tell"))
+    return printed("-m", "kongtask", "worker", "--once", "-c", url, folder=folder)
+
+
+def modules(*arguments: str) -> set[str]:
     """Return the words of the last line that a Python program prints."""
+    return set(printed(*arguments)[-1].split())
+
+
+def printed(*arguments: str, folder: Path | None = None) -> list[str]:
+    """Return the lines that a Python program prints, in an environment that asks for no traces."""
     untraced = {name: text for name, text in os.environ.items() if not name.startswith("OTEL_")}
     ran = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=untraced, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
-    return set(ran.stdout.splitlines()[-1].split())
+    return ran.stdout.splitlines()
 
 
 async def _add(url: str, task: str) -> None:
