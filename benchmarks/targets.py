@@ -258,9 +258,9 @@ TARGETS = (
     Target(
         name="`kongtask worker` from its start to its first job",
         reading=value("start-up", "cli", "seconds"), at_most=0.4, unit=" s",
-        hindrance="two thirds of it are imports (0.2 to 0.3 s on this machine, by the minute), and "
-        "a half of those KongTask's own modules, where making dataclasses takes the most; Python's "
-        "library is 40 %, asyncpg 7 %. It would need public names that load when they are used, so "
-        "that a worker without recurring jobs does without theirs.",
+        hindrance="two thirds of it are imports, and more than a half of those Python's library, "
+        "which click and asyncpg need; these two are a sixth, KongTask's own modules a quarter, "
+        "where making dataclasses takes the most. It would need a driver and a command line that "
+        "load less of the library.",
     ),
 )  # fmt: skip
