@@ -6,7 +6,7 @@ what was taken from it in the meantime is reported, not overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +69,7 @@ class JobStore:
         """
         rows = await self._reads.fetch(
             self._fetch, self._identity.pool_id, self._task_ids, limit,
-            list(forbidden_flags) or None, of_a_queue, *zip(*ranges, strict=True),
+            list(forbidden_flags) or None, of_a_queue, *_columns(ranges),
         )  # fmt: skip
         return fetched_jobs(rows, self._task_names, self._identity.pool_id)
 
@@ -131,6 +131,11 @@ class JobStore:
             statement(name, self._schema), self._identity.pool_id, ids, *more
         )
         return {row["id"] for row in rows}
+
+
+def _columns(ranges: Sequence[Range]) -> Iterable[object]:
+    """Return three arrays, or three nulls for everything, which cost the client less."""
+    return (None, None, None) if ranges is FRONT else zip(*ranges, strict=True)
 
 
 def _times(whens: Sequence[When | None]) -> tuple[list[datetime | None], list[timedelta | None]]:

@@ -29,11 +29,11 @@ REFUSED_DELAY = 5.0
 
 MOST_AT_ONCE = 1000
 
-BUSY = 30
-"""Outcomes in a batch from which on the next one is left some time to gather."""
-
 GATHERING = 0.004
-"""Seconds that a batch may gather: fewer and larger ones cost the database much less."""
+"""Seconds after a write in which the next batch gathers: fewer and larger ones cost much less."""
+
+BUSY = 30
+"""Outcomes from which on a batch gathers although one of them keeps a named queue locked."""
 
 MOST_UNSETTLED = 2 * MOST_AT_ONCE
 """Outcomes that wait to be written from which on no further jobs should be fetched."""
@@ -64,7 +64,8 @@ class Recorder:
         self._writing: list[Run] = []
         self._refused: list[Run] = []
         self._held: set[int] = set()
-        self._is_busy = False
+        self._written_at = 0.0
+        self._is_awaited = False
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,6 +76,8 @@ class Recorder:
             self._idle.clear()
             self._changed.set()
         self._pending.append(run)
+        if run.job.queue_name is not None:
+            self._is_awaited = True
 
     def forfeit(self, run: Run) -> None:
         """Take note of a run whose job is others' now; nothing is written."""
@@ -101,22 +104,29 @@ class Recorder:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                if self._is_busy and len(self._pending) < MOST_AT_ONCE:
-                    await asyncio.sleep(GATHERING)
                 while self._pending:
+                    await self._gather()
                     await self._write_next(retries)
                 if not self._refused:
                     self._idle.set()
 
+    async def _gather(self) -> None:
+        """Leave a batch some time to grow, unless the last one was written some time ago."""
+        rest = self._written_at + GATHERING - self._clock.monotonic()
+        is_awaited = self._is_awaited and len(self._pending) < BUSY
+        if rest > 0 and len(self._pending) < MOST_AT_ONCE and not is_awaited:
+            await asyncio.sleep(rest)
+
     async def _write_next(self, retries: asyncio.TaskGroup) -> None:
         self._writing = self._pending[:MOST_AT_ONCE]
-        self._is_busy = len(self._writing) >= BUSY
+        self._is_awaited = False
         del self._pending[:MOST_AT_ONCE]
         for kinds, write in _WRITES:
             runs = [run for run in self._writing if run.outcome.kind in kinds]
             if runs:
                 await self._write(write, runs, retries)
         self._writing = []
+        self._written_at = self._clock.monotonic()
 
     async def _write(self, write: _Write, runs: Sequence[Run], retries: asyncio.TaskGroup) -> None:
         try:

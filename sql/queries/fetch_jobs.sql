@@ -6,14 +6,16 @@
 -- $3 int          how many jobs at most
 -- $4 text[]       flags that this pool refuses, or null
 -- $5 int          how many jobs at most of one named queue
--- $6 int[]        ranges of priorities, in order and apart: the first of each,
--- $7 timestamptz[]  the run_at to begin at within the first, or null for the earliest,
--- $8 int[]        and the last
+-- $6 int[]        ranges of priorities, in order and apart: the first of each; null for one of all
+-- $7 timestamptz[]  the run_at to begin at within the first priority, or null for the earliest
+-- $8 int[]        the last priority of each
 -- returns         one row a job, locked, its attempt already counted; moments in seconds since 1970,
 --                 which cost the client a tenth of what timestamps do
 with due as (
     select found.id, found.job_queue_id, found.priority, found.run_at
-    from unnest($6::int[], $7::timestamptz[], $8::int[]) as ranges (first, since, last)
+    from unnest(
+        coalesce($6::int[], array[-32768]), $7::timestamptz[], coalesce($8::int[], array[32767])
+    ) as ranges (first, since, last)
     cross join lateral (
         select jobs.id, jobs.job_queue_id, jobs.priority, jobs.run_at
         from {schema}._private_jobs as jobs

@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 from schema_catalog import DUMP, dump
 
-from kongtask.core.fetch_start import FRONT
 from kongtask.postgres.level import ADDITIONS, FIRST_LEVEL, GRAPHILE_LEVEL
 from kongtask.postgres.migrations import FOUNDATION
 from kongtask.postgres.statements import DEFAULT_SCHEMA, sql_folder, statement
@@ -130,7 +129,9 @@ async def test_running_failing_and_handling_a_job_keep_its_trace(connection: Any
         1,
         None,
         1,
-        *zip(*FRONT, strict=True),
+        None,
+        None,
+        None,
     )
     await connection.fetch(
         statement("fail_jobs", DEFAULT_SCHEMA), "pool", ids, ["no"], [None], [None], [False], [None]

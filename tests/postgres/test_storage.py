@@ -13,7 +13,6 @@ from postgres_server import run, temporary_database
 from schema_words import make_level, run_script
 from waiting import until
 
-from kongtask.core.fetch_start import FRONT
 from kongtask.postgres.level import GRAPHILE_LEVEL
 from kongtask.postgres.migrations import run_migrations
 from kongtask.postgres.statements import DEFAULT_SCHEMA, statement
@@ -48,7 +47,7 @@ async def settings(connection: Any, table: str) -> set[str]:
 async def work(connection: Any, limit: int) -> int:
     """Fetch and complete jobs."""
     fetch = statement("fetch_jobs", DEFAULT_SCHEMA)
-    rows = await connection.fetch(fetch, POOL_ID, [1], limit, None, 1, *zip(*FRONT, strict=True))
+    rows = await connection.fetch(fetch, POOL_ID, [1], limit, None, 1, None, None, None)
     ids = [row["id"] for row in rows]
     await connection.fetch(statement("complete_jobs", DEFAULT_SCHEMA), POOL_ID, ids)
     return len(ids)

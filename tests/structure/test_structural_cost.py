@@ -31,11 +31,13 @@ from kongtask import (
 )
 from kongtask.clock import Clock
 from kongtask.postgres.statements import statement
+from kongtask.worker.recorder import GATHERING
 
 FEW = 2_000
 MANY = 20_000
 LEFT = "select count(*) from graphile_worker._private_jobs"
 FETCH = statement("fetch_jobs", "graphile_worker")
+COMPLETE = statement("complete_jobs", "graphile_worker")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,23 @@ async def test_running_a_job_takes_few_statements(
     told(statements=len(counted.statements) / FEW, transactions=transactions / FEW)
     assert len(counted.statements) / FEW <= most
     assert transactions / FEW <= most
+
+
+async def test_jobs_that_come_one_by_one_share_the_writing_of_outcomes(counted: Counted) -> None:
+    """However fast they come: between two writes there is time for further jobs to end."""
+    async with counted.pool() as pool, counted.pool() as adding:
+        workers = await run_task_list(TASKS, pool, options(10))
+        utils = WorkerUtils(adding)
+        await utils.add_job("nothing")
+        await until(lambda: counted.has(COMPLETE))
+        counted.statements.clear()
+        begun = time.monotonic()
+        for _ in range(300):
+            await utils.add_job("nothing")
+        writes, seconds = counted.has(COMPLETE), time.monotonic() - begun
+        await workers.release()
+    told(writes=writes, seconds=seconds)
+    assert writes <= seconds / GATHERING + 1
 
 
 async def test_a_job_takes_few_bytes_of_wal(counted: Counted) -> None:
