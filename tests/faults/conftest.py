@@ -12,10 +12,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "interop"))
 
-from durable_server import DATABASE, DurableServer, new_folder
+from durable_server import DATABASE, DurableServer
 from fault_words import migrate
 from graphile import Graphile, install
-from postgres_server import execute, reachable_programs, run
+from postgres_server import execute, new_folder, reachable_programs, run
 from worker_processes import TASKS, Runs, Start, WorkerProcess
 
 
@@ -28,7 +28,7 @@ def node() -> Graphile:
 @pytest.fixture(scope="session")
 def pristine() -> Iterator[DurableServer]:
     """A stopped server that holds a migrated database."""
-    folder = new_folder()
+    folder = new_folder("kongtask-fault-")
     server = DurableServer(reachable_programs(folder), folder)
     try:
         server.initialise()
@@ -48,7 +48,7 @@ def new_server(pristine: DurableServer) -> Iterator[Callable[[], DurableServer]]
     made: list[DurableServer] = []
 
     def make() -> DurableServer:
-        folder = new_folder()
+        folder = new_folder("kongtask-fault-")
         subprocess.run(["cp", "-a", str(pristine.data), str(folder / "data")], check=True)
         made.append(DurableServer(pristine.programs, folder))
         return made[-1]

@@ -6,10 +6,8 @@ Unlike the one that other tests share, it flushes. Its port stays its own throug
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal
@@ -42,26 +40,11 @@ SETTINGS = {
 }
 """Durable: fsync, synchronous_commit and full_page_writes stay as PostgreSQL has them."""
 
-ROOM = 1 << 30
-"""Bytes that the servers of one test may need."""
-
 _SIGNALS: dict[Stop, signal.Signals] = {
     "fast": signal.SIGINT,
     "immediate": signal.SIGQUIT,
     "kill": signal.SIGKILL,
 }
-
-
-def new_folder() -> Path:
-    """A folder for data, in memory where there is room: a disk that flushes would take the time.
-
-    A process that is killed loses nothing there either.
-    """
-    memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
-    folder = Path(tempfile.mkdtemp(prefix="kongtask-fault-", dir=memory if has_room else None))
-    folder.chmod(0o755)
-    return folder
 
 
 class DurableServer:

@@ -10,8 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from durable_server import DATABASE, DurableServer, new_folder
-from postgres_server import PASSWORD, PATIENCE, USER, free_port, hand_over, unprivileged
+from durable_server import DATABASE, DurableServer
+from postgres_server import (
+    PASSWORD,
+    PATIENCE,
+    USER,
+    free_port,
+    hand_over,
+    new_folder,
+    unprivileged,
+)
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -41,7 +49,7 @@ logfile = {log}
 @contextmanager
 def pooler(server: DurableServer, *, mode: str = "transaction", size: int = 4) -> Iterator[str]:
     """Yield the URL of the database through the pooler."""
-    folder, port = new_folder(), free_port()
+    folder, port = new_folder("kongtask-fault-"), free_port()
     users, settings = folder / "users", folder / "settings"
     users.write_text(f'"{USER}" "{PASSWORD}"\n')
     settings.write_text(
