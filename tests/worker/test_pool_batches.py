@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from waiting import until
 from worker_words import Heard, add, assert_nothing_left, is_empty, options, rows
 
 from kongtask import Helpers, RetryJob, TaskSpec, WorkerPool, WorkerUtils, run_task_list
+from kongtask.clock import Clock
 from kongtask.postgres.jobs import JobStore
 from kongtask.worker import crew, dispatcher
 
@@ -217,30 +217,45 @@ async def test_the_pool_tells_how_many_run_and_wait(
         go.set()
 
 
-async def test_the_event_loop_turns_between_jobs_that_never_wait(pool: Pool) -> None:
-    """Whatever else runs on the loop has its turn after some milliseconds, not after all jobs."""
-    turns, longest = 0, 0.0
+class Hands(Clock):
+    """The machine's clock, put forward by jobs that say how long they take."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+@pytest.mark.parametrize("seconds, most", [(0.002, 3), (0.0, 50)], ids=["slow", "quick"])
+async def test_the_event_loop_turns_between_jobs_that_never_wait(
+    pool: Pool, counted: dict[str, list[int]], seconds: float, most: int
+) -> None:
+    """Whatever else runs on the loop has its turn after some milliseconds, not after all jobs.
+
+    In one turn, each worker runs no more jobs than that, and each fetch has let one worker begin.
+    """
+    clock, turn = Hands(), 0
+    ran: Counter[tuple[int, object]] = Counter()
 
     async def busy(payload: object, helpers: Helpers) -> None:
-        end = time.perf_counter() + 0.002
-        while time.perf_counter() < end:
-            pass
+        clock.ahead += seconds
+        ran[turn, asyncio.current_task()] += 1
 
     async def turning() -> None:
-        nonlocal turns, longest
-        last = time.perf_counter()
+        nonlocal turn
         while True:
             await asyncio.sleep(0)
-            now = time.perf_counter()
-            longest, last, turns = max(longest, now - last), now, turns + 1
+            turn += 1
 
     await add(pool, "busy", range(300))
     other = asyncio.create_task(turning())
-    async with await run_task_list({"busy": busy}, pool, options(concurrency=100)):
+    async with await run_task_list({"busy": busy}, pool, options(concurrency=100, clock=clock)):
         await until(lambda: is_empty(pool))
     other.cancel()
-    assert turns > 60
-    assert longest < 0.1
+    assert ran.total() == 300
+    assert max(ran.values()) <= most
+    workers = Counter(each for each, _ in ran)
+    assert max(workers.values()) <= len([size for size in counted["fetch"] if size]) < 100
 
 
 async def test_what_a_handler_sets_in_the_context_stays_with_its_job(pool: Pool) -> None:
