@@ -42,7 +42,7 @@ async def test_killing_every_connection_again_and_again(url: str, start: Start, 
     await add(url, range(jobs))
     for kill in range(1, KILLS):
         await until(lambda: len(runs.ended()) >= kill * 100)  # noqa: B023
-        assert await kill_backends(url) > 0
+        await until(lambda: kill_backends(url))  # a worker may just be coming back
     killed = now()
     await listening(url, 2, killed)
     await all_done(url, runs, range(jobs))
