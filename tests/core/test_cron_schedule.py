@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -25,6 +26,8 @@ from kongtask.core.cron.schedule import (
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+EXAMPLES = 60 if os.environ.get("KONGTASK_TEST_LONG") else 12
+"""Each asks about every minute of a day."""
 
 
 def cron(times: str, task: str = "t", fill: timedelta = timedelta(0)) -> ParsedCronItem:
@@ -96,7 +99,7 @@ def some_of(low: int, high: int) -> st.SearchStrategy[str]:
     return st.one_of(st.just("*"), st.integers(1, 9).map(lambda n: f"*/{n}"), listed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.tuples(some_of(0, 59), some_of(0, 23), some_of(1, 31), some_of(1, 12), some_of(0, 7)),
     st.datetimes(datetime(2024, 1, 1), datetime(2028, 12, 31)),
