@@ -1,7 +1,10 @@
 # `make` alone lists what there is. Every target sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+PROCESSES ?= 2
 DEBIAN_POSTGRES ?= /usr/lib/postgresql/15/bin
+# Each process has a server of its own; on one that all share, roles and locks would meet.
+SHARED_OUT = $(if $(KONGTASK_TEST_DATABASE_URL),,-n $(PROCESSES) --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test test-debian test-long test-faults bench demo e2e image schema api lock clean
@@ -29,14 +32,15 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 
 test: setup ## the test suite, on the embedded PostgreSQL
-	$(BIN)/pytest
+	$(BIN)/pytest $(SHARED_OUT)
 
 test-debian: setup ## what touches the database, on Debian's PostgreSQL (apt-get install postgresql)
 	KONGTASK_TEST_POSTGRES_BIN=$(DEBIAN_POSTGRES) $(BIN)/pytest \
 	  tests/postgres tests/worker tests/interop tests/operator/test_operator_queue.py
 
 test-long: setup ## what takes longer: the soak beside Node, the thorough model and fuzz runs
-	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/long tests/model tests/api
+	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/long tests/model tests/api \
+	  tests/core/test_cron_schedule.py tests/interop/test_interop_cron_rules.py
 
 test-faults: setup ## every fault in full: processes killed, PostgreSQL restarted, networks cut
 	KONGTASK_TEST_LONG=1 $(BIN)/pytest tests/faults tests/worker/test_pool_deaths.py

@@ -9,8 +9,19 @@ import asyncpg
 import pytest
 from database_clones import Clones
 from postgres_server import postgres_server, run, temporary_database
+from sharing_out import SharingOut, order
+from xdist import is_xdist_worker
 
 from kongtask.postgres.migrations import run_migrations
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingOut:
+    return SharingOut(config, log)
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    if is_xdist_worker(session):
+        order(items)
 
 
 @pytest.fixture(scope="session")

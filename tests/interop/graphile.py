@@ -6,6 +6,7 @@ Installed by `npm ci` from the lock file beside this module, once for every stat
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import re
 import shutil
@@ -32,14 +33,17 @@ def install() -> Graphile:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.fail("node and npm not found: install Node.js to test beside Graphile Worker")
-    lock = (FOLDER / "package-lock.json").read_bytes()
-    if not INSTALLED.is_file() or INSTALLED.read_bytes() != lock:
-        done = subprocess.run(
-            [npm, "ci", "--no-progress"], cwd=FOLDER, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.fail(f"npm ci failed:\n{done.stdout}{done.stderr}")
-        INSTALLED.write_bytes(lock)
+    with (FOLDER / "package-lock.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of several test processes, one installs
+        lock = file.read()
+        if not INSTALLED.is_file() or INSTALLED.read_bytes() != lock:
+            done = subprocess.run(
+                [npm, "ci", "--no-progress"],
+                cwd=FOLDER, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                pytest.fail(f"npm ci failed:\n{done.stdout}{done.stderr}")
+            INSTALLED.write_bytes(lock)
     return Graphile(node)
 
 
