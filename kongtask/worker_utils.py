@@ -273,8 +273,7 @@ class WorkerUtils:
     async def resume_cron(self, identifier: str) -> bool:
         """Let a paused recurring job go on from now; return whether it was paused.
 
-        What it missed is not made up for. Raises `ConfigurationError` for an identifier that no
-        scheduler ever had.
+        What it missed is not made up for. Raises `ConfigurationError` as `pause_cron` does.
 
         Example::
 
