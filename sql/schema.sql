@@ -162,17 +162,10 @@ AS $function$
 declare
     added "graphile_worker"._private_jobs;
 begin
-    if job_key is null then
-        added := "graphile_worker"._kongtask_add_one(
-            identifier, payload, queue_name, run_at, max_attempts, priority, flags
-        );
-    end if;
-    if added.id is null then
-        added := "graphile_worker"._kongtask_add_single(
-            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-            job_key_mode
-        );
-    end if;
+    added := "graphile_worker"._kongtask_add_single(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
     return (
         added.id, identifier, queue_name, coalesce(payload, '{}'::json), added.priority,
         added.run_at, added.attempts, added.max_attempts, null, added.created_at,
@@ -311,6 +304,14 @@ AS $function$
 declare
     added "graphile_worker"._private_jobs;
 begin
+    if job_key is null then
+        added := "graphile_worker"._kongtask_add_one(
+            identifier, payload, queue_name, run_at, max_attempts, priority, flags
+        );
+        if added.id is not null then
+            return added;
+        end if;
+    end if;
     if job_key is null or coalesce(job_key_mode, 'replace') in ('replace', 'preserve_run_at') then
         select jobs.* into added
         from "graphile_worker"._kongtask_add_specs(
@@ -441,17 +442,10 @@ begin
             job_key_mode
         );
     end if;
-    if job_key is null then
-        added := "graphile_worker"._kongtask_add_one(
-            identifier, payload, queue_name, run_at, max_attempts, priority, flags
-        );
-    end if;
-    if added.id is null then
-        added := "graphile_worker"._kongtask_add_single(
-            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-            job_key_mode
-        );
-    end if;
+    added := "graphile_worker"._kongtask_add_single(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
     return (
         added.id, identifier, queue_name, added.payload, added.priority, added.run_at,
         added.attempts, added.max_attempts, added.last_error, added.created_at, added.updated_at,

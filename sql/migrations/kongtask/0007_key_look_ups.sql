@@ -105,9 +105,9 @@ begin
 end;
 $kongtask$;
 
--- One job that `_kongtask_add_one` is not for: with a key, or of a task or a queue that is new.
--- `unsafe_dedupe` looks its one key up in Graphile Worker's function as well, which also knows how
--- to refuse a mode. A null id tells that a race lost the job.
+-- One job, as `add_job` adds it: by a plain insert where its task and its queue are known and it has
+-- no key. `unsafe_dedupe` looks its one key up in Graphile Worker's function as well, which also
+-- knows how to refuse a mode. A null id tells that a race lost the job.
 create function {schema}._kongtask_add_single(
     identifier text,
     payload json default null,
@@ -125,6 +125,14 @@ as $kongtask$
 declare
     added {schema}._private_jobs;
 begin
+    if job_key is null then
+        added := {schema}._kongtask_add_one(
+            identifier, payload, queue_name, run_at, max_attempts, priority, flags
+        );
+        if added.id is not null then
+            return added;
+        end if;
+    end if;
     if job_key is null or coalesce(job_key_mode, 'replace') in ('replace', 'preserve_run_at') then
         select jobs.* into added
         from {schema}._kongtask_add_specs(
@@ -178,17 +186,10 @@ as $kongtask$
 declare
     added {schema}._private_jobs;
 begin
-    if job_key is null then
-        added := {schema}._kongtask_add_one(
-            identifier, payload, queue_name, run_at, max_attempts, priority, flags
-        );
-    end if;
-    if added.id is null then
-        added := {schema}._kongtask_add_single(
-            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-            job_key_mode
-        );
-    end if;
+    added := {schema}._kongtask_add_single(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
     return (
         added.id, identifier, queue_name, coalesce(payload, '{}'::json), added.priority,
         added.run_at, added.attempts, added.max_attempts, null, added.created_at,
@@ -226,17 +227,10 @@ begin
             job_key_mode
         );
     end if;
-    if job_key is null then
-        added := {schema}._kongtask_add_one(
-            identifier, payload, queue_name, run_at, max_attempts, priority, flags
-        );
-    end if;
-    if added.id is null then
-        added := {schema}._kongtask_add_single(
-            identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
-            job_key_mode
-        );
-    end if;
+    added := {schema}._kongtask_add_single(
+        identifier, payload, queue_name, run_at, max_attempts, job_key, priority, flags,
+        job_key_mode
+    );
     return (
         added.id, identifier, queue_name, added.payload, added.priority, added.run_at,
         added.attempts, added.max_attempts, added.last_error, added.created_at, added.updated_at,
