@@ -23,3 +23,12 @@ async def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any
         if time.monotonic() > deadline:
             raise AssertionError(f"did not come true within {patience:g} s: {condition}")
         await asyncio.sleep(0.005)
+
+
+def wait_until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Return the first true value, in a test without an event loop."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"did not come true within {patience:g} s: {condition}"
+        time.sleep(0.01)
+    return found

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from waiting import wait_until
 
 PATIENCE = 60.0
 """Seconds until a line, or an end, that does not come fails the test."""
@@ -159,15 +160,7 @@ def dev(folder: Path, *arguments: str, **environment: str) -> Iterator[DevProces
 
 def wait_until_gone(pid: int) -> None:
     """Wait until no process has this id; one that nobody collected counts as gone."""
-    wait_until(lambda: not is_there(pid))
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"it never came so far in {PATIENCE} s"
-        time.sleep(0.02)
+    wait_until(lambda: not is_there(pid), PATIENCE)
 
 
 def is_there(pid: int) -> bool:

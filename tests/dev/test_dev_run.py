@@ -11,8 +11,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from dev_process import TASKS, dev, is_there, notes, wait_until, wait_until_gone, write_manifest
+from dev_process import PATIENCE, TASKS, dev, is_there, notes, wait_until_gone, write_manifest
 from postgres_server import run
+from waiting import wait_until
 
 Jobs = Callable[[], list[tuple[bool, int]]]
 
@@ -163,7 +164,7 @@ def test_a_signal_at_the_start_is_heard(folder: Path) -> None:
     (folder / "tasks.py").write_text(text)
     write_manifest(folder)
     with dev(folder, "pool.yaml") as process:
-        wait_until(began.exists)
+        wait_until(began.exists, PATIENCE)
         process.signal(signal.SIGINT)
         process.until("SIGINT, stopping")
         assert process.exit_code() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from postgres_server import (
     new_folder,
     unprivileged,
 )
+from waiting import wait_until
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -73,8 +73,5 @@ def pooler(server: DurableServer, *, mode: str = "transaction", size: int = 4) -
 
 
 def _await(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
     with socket.socket() as plug:
-        while plug.connect_ex(("127.0.0.1", port)):
-            assert time.monotonic() < deadline, "pgbouncer does not answer"
-            time.sleep(0.01)
+        wait_until(lambda: plug.connect_ex(("127.0.0.1", port)) == 0, PATIENCE)
