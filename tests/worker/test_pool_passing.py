@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -23,31 +24,39 @@ EARLY = TaskSpec(priority=-1)
 OVERDUE = TaskSpec(run_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-class LateClock(Clock):
-    """The machine's clock and something more."""
+class SteppedClock(Clock):
+    """The machine's clock, by which what happens within `taking` takes just so long."""
 
-    late = 0.0
+    _ahead = 0.0
+    _stopped: float | None = None
 
     def monotonic(self) -> float:
-        return super().monotonic() + self.late
+        return super().monotonic() + self._ahead if self._stopped is None else self._stopped
+
+    @contextmanager
+    def taking(self, seconds: float) -> Iterator[None]:
+        self._stopped = self.monotonic()
+        try:
+            yield
+        finally:
+            self._ahead = self._stopped + seconds - super().monotonic()
+            self._stopped = None
 
 
 class SlowFront:
-    """Fetches from the front that seem to take a quarter of a second."""
+    """Fetches from the front that seem to take a quarter of a second, and others no time."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.clock = LateClock()
+        self.clock = SteppedClock()
         self.passed = 0
         self._real = JobStore.fetch
 
         async def fetch(
             store: JobStore, *given: Any, ranges: Sequence[Range] = FRONT, **named: Any
         ) -> list[Job]:
-            if ranges is FRONT:
-                self.clock.late += 0.25
-            else:
-                self.passed += 1
-            return await self._real(store, *given, ranges=ranges, **named)
+            self.passed += ranges is not FRONT
+            with self.clock.taking(0.25 if ranges is FRONT else 0.0):
+                return await self._real(store, *given, ranges=ranges, **named)
 
         patch.setattr(JobStore, "fetch", fetch)
 
