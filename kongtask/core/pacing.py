@@ -12,13 +12,14 @@ from dataclasses import dataclass
 LOOK_AHEAD = 0.2
 """Seconds of work that may lie fetched and not started."""
 
-MOST_AHEAD = 1000
+MOST_AHEAD = 4000
 """Jobs that may lie fetched and not started, however fast they are."""
 
 LONGEST_WAIT = 2.0
 """Seconds after which a job that was fetched and not started is given back."""
 
-_MEMORY = 0.5
+_MEMORY = 0.2
+"""Seconds of the past that count most: two thirds of a pace come from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def observed(pace: Pace, finished: int, now: float) -> Pace:
     """Return the pace after so many jobs finished since it was last looked at.
 
     >>> round(observed(Pace(rate=0.0, at=0.0), 1000, 1.0).rate)
-    865
+    993
     """
     elapsed = now - pace.at
     if elapsed <= 0:
@@ -46,7 +47,7 @@ def look_ahead(pace: Pace) -> int:
     """Return how many jobs may lie fetched and not started.
 
     >>> look_ahead(Pace(rate=2.0)), look_ahead(Pace(rate=1000.0)), look_ahead(Pace(rate=1e6))
-    (0, 200, 1000)
+    (0, 200, 4000)
     """
     return min(MOST_AHEAD, int(pace.rate * LOOK_AHEAD))
 

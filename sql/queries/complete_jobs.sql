@@ -24,7 +24,7 @@ freed as (
             and jobs.locked_by = $1::text
             and jobs.locked_at is not null
             and jobs.job_queue_id is not null
-            and jobs.id <> all ($2::bigint[])
+            and jobs.id not in (select unnest($2::bigint[]))
       )
 )
 select given.id

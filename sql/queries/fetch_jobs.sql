@@ -43,7 +43,7 @@ with due as (
 free_queues as (
     select queues.id
     from {schema}._private_job_queues as queues
-    where queues.id in (select job_queue_id from due) and queues.is_available
+    where queues.id = any (array(select distinct job_queue_id from due)) and queues.is_available
     for update skip locked
 ),
 chosen as (
@@ -65,7 +65,7 @@ chosen as (
 taken_queues as (
     update {schema}._private_job_queues as queues
     set locked_by = $1::text, locked_at = now()
-    where queues.id in (select job_queue_id from chosen where job_queue_id is not null)
+    where queues.id = any (array(select distinct job_queue_id from chosen))
 )
 update {schema}._private_jobs as jobs
 set attempts = jobs.attempts + 1, locked_by = $1::text, locked_at = now()

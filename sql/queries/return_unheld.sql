@@ -10,7 +10,7 @@ with returned as (
     where hashtext(jobs.locked_by) = hashtext($1::text)
       and jobs.locked_by = $1::text
       and jobs.locked_at is not null
-      and jobs.id <> all ($2::bigint[])
+      and jobs.id not in (select unnest($2::bigint[]))
     returning jobs.id
 ),
 freed as (

@@ -11,10 +11,10 @@ from kongtask.core.pacing import MOST_AHEAD, Pace, fetch_size, look_ahead, obser
 
 def test_the_look_ahead_grows_with_the_pace_and_forgets_it() -> None:
     pace, found = Pace(), []
-    for finished, at in [(100, 0.1), (1000, 1.0), (0, 3.0), (0, 6.0)]:
+    for finished, at in [(100, 0.1), (1000, 1.0), (0, 1.5), (0, 3.0)]:
         pace = observed(pace, finished, at)
         found.append(look_ahead(pace))
-    assert found == [36, 191, 3, 0]
+    assert found == [78, 220, 18, 0]
 
 
 @pytest.mark.parametrize("now", [1.0, 0.5], ids=["stands still", "goes back"])
