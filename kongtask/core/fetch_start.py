@@ -13,10 +13,12 @@ leaves out priorities before the first that was found; then jobs of those wait a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from kongtask.core.job import Job
@@ -58,6 +60,14 @@ class Range(NamedTuple):
 
 
 FRONT = (Range(FIRST_PRIORITY, None, LAST_PRIORITY),)
+
+
+def firsts(jobs: Sequence[Job]) -> Iterator[Job]:
+    """Yield the first job of each priority, asking few of the jobs: most are unread rows yet."""
+    at = 0
+    while at < len(jobs):
+        yield jobs[at]
+        at = bisect_right(jobs, jobs[at].priority, at, key=attrgetter("priority"))
 
 
 class _Begin(Enum):
@@ -126,7 +136,7 @@ class FetchStart:
             self.next_look = None if is_full else min(self._due, self._back_due)
 
     def _remember(self, jobs: Sequence[Job]) -> None:
-        self._places.update({job.priority: job.run_at for job in reversed(jobs)})
+        self._places.update({job.priority: job.run_at for job in firsts(jobs)})
         if len(self._places) > MOST_PRIORITIES:
             self._places.clear()
 

@@ -22,7 +22,7 @@ from kongtask.worker.executor import Executor
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.recorder import Recorder
 from kongtask.worker.run import Run
-from kongtask.worker.stepping import InContext
+from kongtask.worker.stepping import in_context
 
 JOBS_A_TURN = 50
 """Jobs that one worker runs at most before the event loop turns, when none has to wait."""
@@ -202,7 +202,7 @@ class Crew:
                 self._running[job.id] = run
                 if is_heard:
                     self._options.events.emit(JOB_START, JobStartData(worker_id=worker_id, job=job))
-                outcome = await InContext(execute(run), copy_context(), call)
+                outcome = await in_context(execute(run), copy_context(), call)
                 if not run.is_given_up:
                     del self._running[job.id]
                     self._end(run, outcome)

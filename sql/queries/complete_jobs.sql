@@ -29,4 +29,5 @@ freed as (
 )
 select given.id
 from unnest($2::bigint[]) as given (id)
-where given.id not in (select done.id from done)
+where (select count(*) from done) <> cardinality($2::bigint[])
+  and given.id not in (select done.id from done)

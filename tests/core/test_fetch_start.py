@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import UserList
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from kongtask.core.fetch_start import (
     BACK,
@@ -21,6 +22,7 @@ from kongtask.core.fetch_start import (
     TRIAL_REST,
     FetchStart,
     Range,
+    firsts,
 )
 from kongtask.core.job import Job
 
@@ -212,3 +214,27 @@ def test_when_the_dead_rows_are_gone_fetches_begin_at_the_front_again() -> None:
     fetches.front = 0.001
     fetches.during(LONGEST_REST)
     assert set(fetches.during(20)) == {"front"}
+
+
+class Asked(UserList[Job]):
+    """Jobs of which it is known how often one was looked at."""
+
+    times = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        self.times += 1
+        return super().__getitem__(at)
+
+
+def test_few_jobs_are_looked_at_to_know_the_first_of_each_priority() -> None:
+    """Each of them is a row that nobody has read yet."""
+    jobs = Asked(
+        job(priority, NOON + timedelta(seconds=n))
+        for priority, count in [(-3, 1), (0, 1500), (7, 2), (8, 500)]
+        for n in range(count)
+    )
+    assert [(each.priority, each.run_at) for each in firsts(jobs)] == [
+        (-3, NOON), (0, NOON), (7, NOON), (8, NOON),
+    ]  # fmt: skip
+    assert jobs.times < 60
+    assert list(firsts([])) == []

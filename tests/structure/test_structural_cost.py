@@ -247,7 +247,7 @@ async def test_jobs_that_ran_leave_nothing_in_memory(counted: Counted) -> None:
     """One object kept for each job would be 20,000 blocks; what is kept does not grow."""
     async with counted.pool() as pool:
         workers = await run_task_list(TASKS, pool, options(10))
-        await run_through(counted, pool, FEW)
+        await run_through(counted, pool, MANY)  # now fetches are as large as they get
         before = blocks()
         await run_through(counted, pool, MANY)
         kept = blocks() - before
