@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.environments import CACHE, ROOT, Environments, NotInstalled
 from benchmarks.laboratory import Laboratory, laboratory
-from benchmarks.machine import facts
+from benchmarks.machine import facts, revision
 from benchmarks.participants import PARTICIPANTS, Participant
 from benchmarks.report import document
 from benchmarks.running import RunFailed
@@ -79,11 +79,13 @@ def _measure(given: argparse.Namespace, results: Results, output: Path) -> None:
     scale = given.scale or (QUICK if given.quick else 1.0)
     rounds = given.rounds or (QUICK_ROUNDS if given.quick else FULL_ROUNDS)
     with durable_server() as url, laboratory(url) as lab:
-        results["machine"] = {**facts(lab.admin), "settings": SETTINGS}
+        machine = facts(lab.admin)
+        results["machine"] = {**machine, "settings": SETTINGS}
         for name in given.only or WORKLOADS:
             workload = WORKLOADS[name]
             taking_part = _taking_part(lab, workload, given.participants, results)
             measured = _rounds(lab, name, taking_part, scale, rounds)
+            measured |= {"scale": scale, "commit_us": machine["commit_us"], "revision": revision()}
             results.setdefault("workloads", {})[name] = measured
             lab.forget()
             _save(results, output)

@@ -14,6 +14,9 @@ import psutil
 import psycopg
 
 
+_HERE = Path(__file__).parent
+
+
 def facts(admin: psycopg.Connection[Any]) -> dict[str, Any]:
     """Return the machine, the systems and the database."""
     row = admin.execute("select current_setting('server_version')").fetchone()
@@ -27,6 +30,13 @@ def facts(admin: psycopg.Connection[Any]) -> dict[str, Any]:
         "postgresql": "" if row is None else str(row[0]),
         "commit_us": _commit_microseconds(admin),
     }
+
+
+def revision() -> str:
+    """Return which revision of KongTask is measured, with a `+` if files differ from it."""
+    words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=_HERE)
+    return done.stdout.strip() or "unknown"
 
 
 def busy_seconds() -> float:

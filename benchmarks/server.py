@@ -32,5 +32,5 @@ def durable_server() -> Iterator[str]:
     named = {"KONGTASK_TEST_POSTGRES_BIN": folder} if (Path(folder) / "initdb").is_file() else {}
     postgres_server.SETTINGS.clear()
     postgres_server.SETTINGS.update(SETTINGS)
-    with postgres_server.postgres_server(named) as url:
+    with postgres_server.postgres_server(named, in_memory=False) as url:
         yield url

@@ -171,6 +171,10 @@ TARGETS = (
         "a new version of a row and its entries in three indexes are most of it.",
     ),
     Target(
+        name="no-op jobs, two processes: processors busy, with none left to use",
+        reading=value("drain", "cli-2", "machine_share"), at_least=90, unit=" %",
+    ),
+    Target(
         name="adding to starting at 1,000 jobs/s, median, beside Graphile Worker's best",
         reading=at_rate(ratio("latency", "p50_ms", *GRAPHILES, best=min)),
         hindrance="adding alone, the same for both, takes about 0.6 of what Graphile Worker needs "

@@ -70,12 +70,14 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 @contextmanager
-def postgres_server(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+def postgres_server(
+    environment: Mapping[str, str] = os.environ, *, in_memory: bool = True
+) -> Iterator[str]:
     """Yield the URL of a server's maintenance database."""
     if url := environment.get("KONGTASK_TEST_DATABASE_URL"):
         yield url
         return
-    folder = new_folder("kongtask-postgres-")
+    folder = new_folder("kongtask-postgres-", in_memory=in_memory)
     try:
         with _started(reachable_programs(folder, environment), folder) as url:
             yield url
@@ -83,15 +85,16 @@ def postgres_server(environment: Mapping[str, str] = os.environ) -> Iterator[str
         shutil.rmtree(folder)
 
 
-def new_folder(prefix: str) -> Path:
-    """A folder for data, in memory where there is room.
+def new_folder(prefix: str, *, in_memory: bool = True) -> Path:
+    """A folder for data, in memory where that is wanted and there is room.
 
     There a database is cloned in a tenth of the time, and a flush takes none; what a process wrote
     before it was killed is kept there too.
     """
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=memory if has_room else None))
+    place = memory if in_memory and has_room else None
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     folder.chmod(0o755)
     return folder
 
