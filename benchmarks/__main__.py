@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ def main() -> None:
         signal.signal(stop, lambda *_: sys.exit(130))
     output = given.output or (PUBLISHED if _is_publishable(given) else CACHE / "results")
     results = _read(output)
+    if given.report and not results:
+        sys.exit(f"nothing was measured yet: {output} has no performance/results.json")
     if not given.report:
         _measure(given, results, output)
     _write(results, output)
@@ -46,11 +48,19 @@ def main() -> None:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ", ".join(WORKLOADS)
-    parser.add_argument("--only", type=_listed, help=f"workloads, separated by commas: {names}")
-    parser.add_argument("--participants", type=_listed, help=f"of: {', '.join(PARTICIPANTS)}")
-    parser.add_argument("--rounds", type=int, help="rounds [default: 5, with --quick 3]")
+    parser.add_argument(
+        "--only", type=_listed(WORKLOADS), help=f"workloads, separated by commas: {names}"
+    )
+    parser.add_argument(
+        "--participants", type=_listed(PARTICIPANTS), help=f"of: {', '.join(PARTICIPANTS)}"
+    )
+    parser.add_argument(
+        "--rounds", type=_above_zero(int), help="rounds [default: 5, with --quick 3]"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the jobs")
-    parser.add_argument("--scale", type=float, help="this part of the jobs; 0.01 to try it out")
+    parser.add_argument(
+        "--scale", type=_above_zero(float), help="this part of the jobs; 0.01 to try it out"
+    )
     parser.add_argument(
         "--output", type=Path,
         help="folder to write to [default: docs after a full run, else .kongtask/benchmarks/"
@@ -62,17 +72,31 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _listed(text: str) -> list[str]:
-    known = {**WORKLOADS, **PARTICIPANTS}
-    names = [each.strip() for each in text.split(",") if each.strip()]
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
-    return names
+def _listed(known: Mapping[str, object]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = [each.strip() for each in text.split(",") if each.strip()]
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return read
+
+
+def _above_zero(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+        return number
+
+    read.__name__ = kind.__name__  # what argparse calls a text that is no number
+    return read
 
 
 def _is_publishable(given: argparse.Namespace) -> bool:
-    return not (given.quick or given.scale or given.participants or given.rounds)
+    reduced = given.quick or given.scale or given.participants or given.rounds or given.only
+    return not reduced or given.report
 
 
 def _measure(given: argparse.Namespace, results: Results, output: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import psycopg
 
-
 _HERE = Path(__file__).parent
 
 

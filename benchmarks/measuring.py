@@ -89,9 +89,10 @@ def _drain(
         ended = observer.wait_until_gone(
             pending or who.home.pending, PATIENCE, *(() if who.counts else (LOOK,))
         )
-        busy, used = busy_seconds() - busy, runner.usage()
+        busy = busy_seconds() - busy
         if to_end:
             observer.wait_until_gone(who.home.pending, PATIENCE, LOOK)
+        used = runner.usage()
         done = _stopped(runner)
         observer.flush_statistics()
         wal, commits = meter.stop(observer.queries)

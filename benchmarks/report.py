@@ -38,11 +38,13 @@ COLUMNS = {
 
 HEAD = """# Performance
 
-Made by `make bench` from [results.json](performance/results.json); not written by hand. How it is
-measured, and why that is fair, stands in [benchmarks/README.md](../benchmarks/README.md).
+Made by the benchmark from [results.json](performance/results.json). How it is measured, and why
+that is fair, stands in [benchmarks/README.md](../benchmarks/README.md).
 
-Read the ratios: they come from one run on one machine, everybody in turn, and carry over better
-than jobs a second do.
+Read the ratios: those of one table come from one run on one machine, everybody in turn, and carry
+over better than jobs a second do. Tables may come from several runs: below each title stands which
+revision was measured, when, how much of a full run it was, how long a commit took then, and who was
+left out of it.
 """
 
 
@@ -79,8 +81,7 @@ def _machine(results: Results) -> str:
     return (
         f"Measured on {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} "
         f"GiB of memory, {machine['system']}; Python {machine['python']}, Node.js "
-        f"{machine['node']}; PostgreSQL {machine['postgresql']} on the same machine, where a "
-        f"commit takes {machine['commit_us']:.0f} µs; {told}.\n"
+        f"{machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; {told}.\n"
     )
 
 
@@ -134,14 +135,31 @@ def _workload(
     return "\n".join(
         (
             f"## {workload.title}\n",
-            f"{workload.about} {_amount(workload, amounts)}; rounds: {measured['rounds']}; "
-            f"{measured['date'][:10]}. {workload.absent}".strip()
-            + "\n",
+            f"{workload.about} {workload.absent}".strip() + "\n",
+            f"*{_amount(workload, amounts)}; {_circumstances(workload, measured)}*\n",
             _table(heads, rows) + picture,
             *(
                 f"{PARTICIPANTS[key].name} did not finish: {reason}\n"
                 for key, reason in measured["failures"].items()
             ),
+        )
+    )
+
+
+def _circumstances(workload: Workload, measured: Mapping[str, Any]) -> str:
+    """Return what a reader has to know to judge a table."""
+    left_out = [
+        PARTICIPANTS[key].name for key in workload.participants if key not in measured["amounts"]
+    ]
+    scale, commit = measured.get("scale", 1.0), measured.get("commit_us")
+    return "".join(
+        (
+            f"rounds: {measured['rounds']}; {measured['date'][:10]}, "
+            f"revision {measured.get('revision', 'not recorded')}",
+            f"; a commit took {commit:.0f} µs" if commit else "; no commit time recorded",
+            f"; {scale:g} of a full run" if scale != 1 else "",
+            f"; left out this time: {', '.join(left_out)}" if left_out else "",
+            ".",
         )
     )
 

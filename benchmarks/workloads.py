@@ -127,7 +127,7 @@ WORKLOADS: dict[str, Workload] = {
     "retries": Workload(
         title="Failures",
         about="Every job fails once; until all failures are written. That each then succeeds is "
-        "checked.",
+        "checked; transactions and processor time are those of both attempts.",
         measure=measuring.failing, size=10_000, least=500, participants=ON_GRAPHILE_TABLES,
         shown=("per_second", "transactions_per_job", "processor_us_per_job"),
         absent="The others have other rules of retrying.",

@@ -9,23 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import asyncpg
 
 from kongtask.clock import Clock
 from kongtask.core.bench import Measured
-from kongtask.errors import StoreUnavailable
+from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.postgres.pool import close_pool, open_pool
-from kongtask.postgres.scratch import Probe, durability, scratch_schema
+from kongtask.postgres.scratch import Probe, clear, durability, scratch_schema
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
 from kongtask.worker_utils import WorkerUtils
-
-if TYPE_CHECKING:
-    import asyncpg
 
 TASK = "nothing"
 CHUNK = 1000
@@ -40,6 +39,9 @@ LONGEST = 5.0
 LEAST = 3
 """Repetitions that are made although time is over."""
 
+CONNECTIONS = 5
+"""Connections that are open at once: a worker's four, and the one that adds jobs."""
+
 LATEST = 30.0
 """Seconds after which a job that does not start ends the measurement."""
 
@@ -53,10 +55,23 @@ async def run_bench(url: str, schema: str, jobs: int, tell: Tell) -> Measured:
     """
     pool = await open_pool(url, max_size=CONCURRENCY)
     try:
+        await _check_connections(pool)
         async with scratch_schema(pool, schema):
             return await _Bench(url, schema, pool, tell).measured(jobs)
     finally:
         await close_pool(pool)
+
+
+async def _check_connections(pool: asyncpg.Pool[Any]) -> None:
+    try:
+        async with AsyncExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                await stack.enter_async_context(pool.acquire())
+    except asyncpg.TooManyConnectionsError as error:
+        raise ConfigurationError(
+            f"{CONNECTIONS} connections are needed at once, and PostgreSQL refuses some ({error}): "
+            "raise the limit of this role or of the server, or end what else is connected"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,8 @@ class _Bench:
             await self._utils.add_jobs([(TASK, {"to": "nobody"}, None)] * size)
             added += size
             seconds = self._clock.monotonic() - began
+        if added < jobs:
+            self._tell(f"that took too long, going on with {added:,}")
         return added / seconds
 
     async def _drain(self) -> _Drain:
@@ -144,6 +161,7 @@ class _Bench:
     async def _start(self) -> tuple[float, float]:
         """Return the median, and what 99 of 100 stay below, of the time from adding to starting."""
         self._tell("adding jobs to a worker that waits for them")
+        await clear(self._pool, self._schema)  # or it would run those that are left
         started = asyncio.Event()
 
         async def notice(_payload: Any, _helpers: Any) -> None:

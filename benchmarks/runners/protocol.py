@@ -30,8 +30,8 @@ class Order:
     """What to do.
 
     kind: which handler runs. jobs: how many are added or awaited. queues: named queues that they
-    are spread over; 0 is none. future: further jobs that are due in a day. rate, seconds: how fast
-    and for how long jobs are added one by one.
+    are spread over; 0 is none. future: further jobs that are due in a day. rate: how fast jobs are
+    added one by one.
     """
 
     role: str
@@ -41,7 +41,6 @@ class Order:
     queues: int = 0
     future: int = 0
     rate: int = 0
-    seconds: float = 0
     concurrency: int = 24
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -11,6 +11,9 @@ import chancy_job
 from chancy import Chancy, Job, Queue, Worker
 from protocol import Order, Work, serve
 
+OUTGOING = 0.01
+"""Seconds between two writes of outcomes; by default 1, in which fast jobs wait for it."""
+
 log = logging.getLogger("chancy-benchmark")
 log.setLevel(logging.CRITICAL)
 
@@ -49,7 +52,9 @@ class ChancyQueue:
         )  # fmt: skip
         async with self._chancy as chancy:
             await chancy.declare(queue, upsert=True)
-            async with Worker(chancy, register_signal_handlers=False):
+            worker = Worker(chancy, register_signal_handlers=False)
+            worker.send_outgoing_interval = OUTGOING
+            async with worker:
                 yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -66,6 +67,8 @@ def main() -> None:
     except KongTaskError as error:
         complain(error)
         sys.exit(USERS_MISTAKE)
+    except KeyboardInterrupt:  # before the command could begin
+        sys.exit(128 + signal.SIGINT)
 
 
 def _load(words: Sequence[str]) -> None:

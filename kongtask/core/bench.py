@@ -111,8 +111,9 @@ def _draining(measured: Measured) -> str:
             "uses more cores, where there are some."
         )
     return (
-        f"{ran}, and is at work {share}: it waits for the database. More processes wait at the "
-        "same time, as far as the database has power to spare."
+        f"{ran}, and is at work {share}: it waits for the database. More jobs at a time "
+        "(`--concurrency`) and more processes wait together, as far as the database has power to "
+        "spare."
     )
 
 

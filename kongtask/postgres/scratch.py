@@ -42,6 +42,12 @@ async def scratch_schema(pool: asyncpg.Pool[Any], schema: str) -> AsyncIterator[
             await _drop(pool, schema)
 
 
+async def clear(pool: asyncpg.Pool[Any], schema: str) -> None:
+    """Forget all jobs that are in the scratch schema."""
+    with translated_statement(schema):
+        await pool.execute(statement("bench_clear", schema))
+
+
 async def durability(pool: asyncpg.Pool[Any]) -> tuple[bool, str]:
     """Return the server's fsync, and the role's synchronous_commit."""
     [row] = await pool.fetch(statement_text("bench_durability"))
@@ -80,9 +86,28 @@ async def _create(pool: asyncpg.Pool[Any], schema: str) -> None:
             raise ConfigurationError(
                 f"this role may not make a schema ({error}): connect as one that may"
             ) from error
+        except asyncpg.ReservedNameError as error:
+            raise ConfigurationError(
+                f'PostgreSQL keeps names such as "{schema}" for itself: give -s another one'
+            ) from error
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            raise ConfigurationError(
+                "this database takes no writes, as a standby or for this role: connect to one "
+                "that does"
+            ) from error
 
 
 async def _drop(pool: asyncpg.Pool[Any], schema: str) -> None:
+    """Take the schema away; who is told to end meanwhile ends afterwards."""
+    dropping = asyncio.ensure_future(_dropped(pool, schema))
+    try:
+        await asyncio.shield(dropping)
+    except asyncio.CancelledError:
+        await dropping
+        raise
+
+
+async def _dropped(pool: asyncpg.Pool[Any], schema: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             await pool.execute(statement("bench_drop", schema))

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 from cli_process import kongtask, running
 from postgres_server import database_url as url_of
 from postgres_server import run
 from role_words import PASSWORD, as_role, execute, fetch, login_role
+from waiting import until
 
-SMALL = ("bench", "--jobs", "50")
+from kongtask import bench
+
+SMALL = ("bench", "--jobs", "1000")
 SCHEMAS = "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|public)'"
+IS_DROPPING = """select count(*) = 1 from pg_stat_activity
+    where wait_event_type = 'Lock' and query ~ 'drop schema' and pid <> pg_backend_pid()"""
 LASTING = """
 from kongtask import bench
 bench.REPETITIONS = 10**9
@@ -43,10 +50,10 @@ def test_a_program_can_read_it(folder: Path, empty_database_url: str) -> None:
     ran = kongtask(folder, *SMALL, "-o", "json", DATABASE_URL=url, KONGTASK_SCHEMA="theirs")
     assert ran.code == 0, ran.err
     facts = json.loads(ran.out)
-    assert facts["drained"] > 50
+    assert facts["drained"] > 1000
     assert len(facts["meaning"]) == 5
     numbers = [name for name, value in facts.items() if isinstance(value, float)]
-    assert len(numbers) == 8
+    assert len(numbers) == 9
     assert all(facts[name] > 0 for name in numbers)
     assert schemas(url) == []
 
@@ -67,7 +74,7 @@ def test_a_signal_ends_it_and_the_schema_goes(
         program.until(step)
         program.signal(which)
         assert program.exit_code() == code
-        program.until("kongtask: stopped, schema mine is gone again")
+        program.until("kongtask: stopped, nothing is left behind")
         assert "Traceback" not in program.text
     assert schemas(empty_database_url) == []
 
@@ -91,3 +98,76 @@ async def test_a_role_that_may_not_is_told_so(folder: Path, empty_database_url: 
     assert "kongtask: this role may not make a schema (permission denied" in ran.err
     assert PASSWORD not in ran.err
     assert "Traceback" not in ran.err
+
+
+async def test_a_signal_while_the_schema_goes_is_answered_when_it_is_gone(
+    folder: Path, empty_database_url: str
+) -> None:
+    """Somebody holds a table of it, so that it cannot go at once."""
+    url = empty_database_url
+
+    async def is_dropping() -> bool:
+        return bool((await fetch(url, IS_DROPPING))[0][0])
+
+    holder = await asyncpg.connect(url)
+    with running(folder, *SMALL, "-s", "mine", DATABASE_URL=url) as program:
+        program.until("adding jobs to a worker")
+        async with holder.transaction():
+            await holder.execute("lock table mine._private_known_crontabs in access share mode")
+            await until(is_dropping)
+            program.signal(signal.SIGINT)
+            program.until("stopping ...")
+        assert program.exit_code() == 130
+        program.until("kongtask: stopped, nothing is left behind")
+    await holder.close()
+    assert schemas(url) == []
+
+
+@pytest.mark.parametrize(
+    "setting, option, told",
+    [
+        ("connection limit 2", "mine", "5 connections are needed at once, and PostgreSQL refuses"),
+        ("set default_transaction_read_only = on", "mine", "this database takes no writes"),
+        ("createdb", "pg_mine", 'PostgreSQL keeps names such as "pg_mine" for itself'),
+    ],
+)
+async def test_what_cannot_be_measured_is_told(
+    folder: Path, empty_database_url: str, setting: str, option: str, told: str
+) -> None:
+    async with login_role(empty_database_url) as role:
+        name = empty_database_url.rpartition("/")[2]
+        await execute(
+            empty_database_url,
+            f"grant create on database {name} to {role}", f"alter role {role} {setting}",
+        )  # fmt: skip
+        url = as_role(empty_database_url, role)
+        ran = kongtask(folder, *SMALL, "-s", option, DATABASE_URL=url)
+    assert ran.code == 2
+    assert f"kongtask: {told}" in ran.err
+    assert "Traceback" not in ran.err
+    assert schemas(empty_database_url) == []
+
+
+async def test_jobs_that_are_left_do_not_count_as_started(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    real = bench._Bench._workers
+
+    def counting(self: Any, handler: Any, **named: Any) -> Any:
+        runs.append(0)
+        at = len(runs) - 1
+
+        async def counted(payload: Any, helpers: Any) -> None:
+            runs[at] += 1
+            await handler(payload, helpers)
+
+        return real(self, counted, **named)
+
+    monkeypatch.setattr(bench._Bench, "_workers", counting)
+    monkeypatch.setattr(bench, "REPETITIONS", 20)
+    monkeypatch.setattr(bench, "LONGEST", 0.1)  # so that most jobs are left
+    lines: list[str] = []
+    measured = await bench.run_bench(empty_database_url, "mine", 50_000, lines.append)
+    assert any(line.startswith("that took too long, going on with ") for line in lines)
+    assert runs == [measured.drained, 21]

@@ -1,148 +1,29 @@
-"""What jobs cost in things that can be counted: statements, transactions, WAL, memory, modules.
+"""What jobs cost in things that can be counted: statements, transactions, WAL, memory, calls.
 
-Nothing here is timed, so that a busy machine changes nothing. Each bound stands beside its reason,
-near what was counted when it was written: one more statement for each job breaks it.
+Each bound stands beside its reason, near what was counted when it was written: one more statement
+for each job breaks it. Where a rate is bounded, so many a second, the seconds are counted too, so
+that a busy machine changes nothing.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from busy_server import server_with
-from postgres_server import run, temporary_database
+from counting import LEFT, TASKS, Counted, add, blocks, options, told
 from waiting import until
 
-from kongtask import (
-    WorkerPoolOptions,
-    WorkerUtils,
-    run_migrations,
-    run_task_list,
-    run_task_list_once,
-)
-from kongtask.clock import Clock
+from kongtask import TaskSpec, WorkerUtils, run_task_list, run_task_list_once
 from kongtask.postgres.statements import statement
 from kongtask.worker.recorder import GATHERING
 
 FEW = 2_000
 MANY = 20_000
-LEFT = "select count(*) from graphile_worker._private_jobs"
 FETCH = statement("fetch_jobs", "graphile_worker")
 COMPLETE = statement("complete_jobs", "graphile_worker")
-
-
-@pytest.fixture(scope="module")
-def quiet_server() -> Iterator[str]:
-    """A server that writes nothing but what is counted."""
-    with server_with(max_wal_size="4GB", checkpoint_timeout="1h") as url:
-        yield url
-
-
-@pytest.fixture
-def quiet_url(quiet_server: str) -> Iterator[str]:
-    with temporary_database(quiet_server) as url:
-        run(_migrate(url))
-        yield url
-
-
-async def _migrate(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await run_migrations(connection)
-    finally:
-        await connection.close()
-
-
-class Counted:
-    """A pool of connections, all the statements that were sent over them, and its server."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.statements: list[str] = []
-
-    @asynccontextmanager
-    async def pool(self) -> AsyncIterator[asyncpg.Pool[Any]]:
-        # By `connect`: whoever opens connections of its own from the pool is counted too.
-        async with asyncpg.create_pool(
-            self._url, min_size=0, max_size=10, connect=self._connect
-        ) as pool:
-            yield pool
-
-    async def _connect(self, *arguments: Any, **options: Any) -> Any:
-        connection = await asyncpg.connect(*arguments, **options)
-        connection.add_query_logger(self._note)
-        return connection
-
-    def _note(self, query: Any) -> None:
-        self.statements.append(query.query)
-
-    def has(self, words: str) -> int:
-        """Return how many statements hold these words."""
-        return sum(words in each for each in self.statements)
-
-    async def value(self, query: str) -> int:
-        """Ask over a connection that does not count."""
-        connection = await asyncpg.connect(self._url)
-        try:
-            return int(await connection.fetchval(query))
-        finally:
-            await connection.close()
-
-    async def wal(self) -> int:
-        """Return the bytes of WAL written so far."""
-        return await self.value("select pg_current_wal_insert_lsn() - '0/0'")
-
-    async def transactions(self) -> int:
-        """Return the transactions of all sessions that have ended; sessions tell at their end."""
-        others = (
-            "select count(*) from pg_stat_activity "
-            "where datname = current_database() and pid <> pg_backend_pid()"
-        )
-
-        async def are_alone() -> bool:
-            return await self.value(others) == 0
-
-        await until(are_alone)
-        return await self.value(
-            "select xact_commit + xact_rollback from pg_stat_database "
-            "where datname = current_database()"
-        )
-
-
-@pytest.fixture
-def counted(quiet_url: str) -> Counted:
-    return Counted(quiet_url)
-
-
-async def nothing(_payload: Any, _helpers: Any) -> None:
-    pass
-
-
-TASKS = {"nothing": nothing}
-
-
-async def add(pool: asyncpg.Pool[Any], count: int) -> None:
-    await WorkerUtils(pool).add_jobs([("nothing", {"n": 1}, None)] * count, return_jobs=False)
-
-
-def options(concurrency: int = 1) -> WorkerPoolOptions:
-    return WorkerPoolOptions(concurrency=concurrency, no_handle_signals=True, clock=Steady())
-
-
-class Steady(Clock):
-    """The machine's clock without chance."""
-
-    def jitter(self, low: float = 0.5, high: float = 1.5) -> float:
-        return (low + high) / 2
 
 
 @pytest.mark.parametrize(
@@ -170,6 +51,46 @@ async def test_running_a_job_takes_few_statements(
     told(statements=len(counted.statements) / FEW, transactions=transactions / FEW)
     assert len(counted.statements) / FEW <= most
     assert transactions / FEW <= most
+
+
+@pytest.mark.parametrize("kind", ["of 50 named queues", "that fail"])
+async def test_other_jobs_share_statements_as_well(counted: Counted, kind: str) -> None:
+    """A statement for each queue, or for each failure, breaks it."""
+
+    async def fail(_payload: Any, _helpers: Any) -> None:
+        raise ValueError("no")
+
+    queues = [TaskSpec(queue_name=f"queue {n}") for n in range(50)]
+    specs = [("nothing", None, queues[n % 50]) for n in range(FEW)]
+    async with counted.pool() as pool:
+        if kind == "that fail":
+            await WorkerUtils(pool).add_jobs([("fail", None, None)] * FEW, return_jobs=False)
+        else:
+            await WorkerUtils(pool).add_jobs(specs, return_jobs=False)
+        counted.statements.clear()
+        await run_task_list_once({**TASKS, "fail": fail}, pool, options(100))
+    assert await counted.value(f"{LEFT} where attempts = 0") == 0
+    told(statements=len(counted.statements) / FEW)
+    assert len(counted.statements) / FEW <= 0.15
+
+
+async def test_running_a_job_takes_few_calls(counted: Counted) -> None:
+    """A task for each job, or a row that is read whole, takes twenty more, and as many objects."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    async with counted.pool() as pool:
+        await add(pool, MANY)
+        sys.setprofile(count)
+        try:
+            await run_task_list_once(TASKS, pool, options(100))
+        finally:
+            sys.setprofile(None)
+    told(calls=calls / MANY)
+    assert calls / MANY <= 60
 
 
 async def test_jobs_that_come_one_by_one_share_the_writing_of_outcomes(counted: Counted) -> None:
@@ -265,110 +186,3 @@ async def run_through(counted: Counted, pool: asyncpg.Pool[Any], count: int) -> 
 
     await until(are_done, 120)
     counted.statements.clear()
-
-
-def blocks() -> int:
-    gc.collect()
-    return sys.getallocatedblocks()
-
-
-def told(**numbers: float) -> None:
-    """Show what was counted, with `pytest -s`, to those who would move a bound."""
-    print(" ".join(f"{name}={value:.4g}" for name, value in numbers.items()))
-
-
-LATE = (
-    "prometheus_client", "pebble", "multiprocessing", "croniter", "json5", "opentelemetry",
-    "zoneinfo", "http.server", "kongtask.adapters", "kongtask.bench",
-    "kongtask.cli.crontab_file", "kongtask.cli.processes", "kongtask.core.cron", "kongtask.dev",
-    "kongtask.operator", "kongtask.postgres.administration", "kongtask.postgres.crontabs",
-    "kongtask.spans", "kongtask.telemetry", "kongtask.worker.cron", "kongtask.worker.health",
-    "kongtask.worker_utils",
-)  # fmt: skip
-"""What a worker without crontab, tracing, probes and processes never uses."""
-
-OWN_MODULES = 65
-"""Of KongTask's own modules a worker has loaded 63 in its first job; each takes about 0.6 ms."""
-
-OTHER_MODULES = 12
-"""And 8 that come with neither click, asyncpg nor uvloop, such as its tasks."""
-
-TELLING_TASKS = """
-import gc, sys
-from kongtask import task
-
-@task
-async def tell(payload, helpers):
-    print("frozen", gc.get_freeze_count(), gc.isenabled())
-    print(" ".join(sys.modules))
-"""
-
-
-def test_a_worker_runs_its_first_job_without_what_it_does_not_need(
-    quiet_url: str, tmp_path: Path
-) -> None:
-    lines = first_job(quiet_url, tmp_path)
-    loaded = set(lines[-1].split())
-    libraries = modules("-c", "import sys, asyncpg, click, uvloop; print(*sys.modules)")
-
-    own = {name for name in loaded if name.partition(".")[0] == "kongtask"}
-    others = loaded - own - libraries
-    told(own=len(own), others=len(others))
-    assert sorted(loaded & set(LATE)) == []
-    assert len(own) <= OWN_MODULES
-    assert len(others) <= OTHER_MODULES, sorted(others)
-
-
-def test_a_worker_searches_nothing_for_garbage_that_was_there_at_its_start(
-    quiet_url: str, tmp_path: Path
-) -> None:
-    """Some 40,000 objects, again and again, would be an eighth of a start."""
-    kind, count, is_enabled = first_job(quiet_url, tmp_path)[-2].split()
-
-    told(frozen=int(count))
-    assert (kind, is_enabled) == ("frozen", "True")
-    assert int(count) > 20_000
-
-
-def test_names_of_the_package_are_loaded_when_they_are_used() -> None:
-    loaded = modules("-c", "import sys, kongtask; kongtask.Job; print(*sys.modules)")
-
-    own = {name for name in loaded if name.startswith("kongtask")}
-    assert own == {"kongtask", "kongtask.version", "kongtask.core", "kongtask.core.job"}
-
-
-def test_the_help_of_the_command_line_loads_no_command() -> None:
-    ending = "import atexit, sys; atexit.register(lambda: print(*sys.modules))"
-    program = f"{ending}; sys.argv[1:] = ['--help']; from kongtask.cli import main; main()"
-    loaded = modules("-c", program)
-
-    own = {name for name in loaded if name.startswith("kongtask")}
-    assert own == {"kongtask", "kongtask.version", "kongtask.errors", "kongtask.cli"}
-    assert "asyncpg" not in loaded
-
-
-def first_job(url: str, folder: Path) -> list[str]:
-    """Return what a worker prints of itself in its first job."""
-    (folder / "tasks.py").write_text(TELLING_TASKS)
-    run(_add(url, "tell"))
-    return printed("-m", "kongtask", "worker", "--once", "-c", url, folder=folder)
-
-
-def modules(*arguments: str) -> set[str]:
-    """Return the words of the last line that a Python program prints."""
-    return set(printed(*arguments)[-1].split())
-
-
-def printed(*arguments: str, folder: Path | None = None) -> list[str]:
-    """Return the lines that a Python program prints, in an environment that asks for no traces."""
-    untraced = {name: text for name, text in os.environ.items() if not name.startswith("OTEL_")}
-    ran = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=untraced, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.splitlines()
-
-
-async def _add(url: str, task: str) -> None:
-    async with await WorkerUtils.connect(url) as utils:
-        await utils.add_job(task)
