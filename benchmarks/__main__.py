@@ -109,7 +109,7 @@ def _measure(given: argparse.Namespace, results: Results, output: Path) -> None:
             workload = WORKLOADS[name]
             taking_part = _taking_part(lab, workload, given.participants, results)
             measured = _rounds(lab, name, taking_part, scale, rounds)
-            measured |= {"scale": scale, "commit_us": machine["commit_us"], "revision": revision()}
+            measured |= {"commit_us": machine["commit_us"], "revision": revision()}
             results.setdefault("workloads", {})[name] = measured
             lab.forget()
             _save(results, output)

@@ -151,7 +151,9 @@ def _circumstances(workload: Workload, measured: Mapping[str, Any]) -> str:
     left_out = [
         PARTICIPANTS[key].name for key in workload.participants if key not in measured["amounts"]
     ]
-    scale, commit = measured.get("scale", 1.0), measured.get("commit_us")
+    commit = measured.get("commit_us")
+    full = max((workload.amount(key, 1.0) for key in measured["amounts"]), default=1)
+    scale = max(measured["amounts"].values(), default=full) / full
     return "".join(
         (
             f"rounds: {measured['rounds']}; {measured['date'][:10]}, "
