@@ -159,7 +159,7 @@ def _circumstances(workload: Workload, measured: Mapping[str, Any]) -> str:
             f"rounds: {measured['rounds']}; {measured['date'][:10]}, "
             f"revision {measured.get('revision', 'not recorded')}",
             f"; a commit took {commit:.0f} µs" if commit else "; no commit time recorded",
-            f"; {scale:g} of a full run" if scale != 1 else "",
+            f"; {scale:.2g} of a full run" if scale != 1 else "",
             f"; left out this time: {', '.join(left_out)}" if left_out else "",
             ".",
         )

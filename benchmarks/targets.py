@@ -148,11 +148,10 @@ TARGETS = (
     Target(
         name="no-op jobs, beside bare asyncpg on the same tables",
         reading=ratio("drain", "per_second", "raw"), at_least=0.9,
-        hindrance="0.79 and 0.93 in two runs of one day, in which the ceiling itself spread by a "
-        "fifth and each row's processor time a job by a third. Both wait for the flush of one "
-        "fetch after the other; of its own, the ceiling spends 5 µs on a job, KongTask 14 to 16 "
-        "for all that it does besides. Two fetches under way at once would bring more: a bare "
-        "loop gains a seventh by them.",
+        hindrance="both wait for one fetch after the other, and beside them KongTask spends about "
+        "three times the ceiling's processor time on a job, for all that it does besides. The "
+        "rows spread by more than what is missing (see the table). Fetching twice at once was "
+        "tried and is slower on two processors (decision 0010).",
     ),
     Target(
         name="no-op jobs, beside Graphile Worker, batched",
@@ -165,10 +164,10 @@ TARGETS = (
     Target(
         name="no-op jobs, two processes beside one",
         reading=ratio("drain", "per_second", "cli", ours="cli-2"), at_least=1.6,
-        hindrance="with one process both processors are busy for four fifths of the time, with two "
-        "for more than nine tenths (see the table): PostgreSQL takes 20 to 25 µs of them for each "
-        "job, the process 13 to 25. It needs more processors, or less work in PostgreSQL, where "
-        "a new version of a row and its entries in three indexes are most of it.",
+        hindrance="one process leaves less than a fifth of the two processors' time unused, and two "
+        "leave next to nothing (see the next line and the table): more than half of it is "
+        "PostgreSQL's. It needs more processors, or less work in PostgreSQL, where a new version "
+        "of a row and its entries in three indexes are most of it.",
     ),
     Target(
         name="no-op jobs, two processes: processors busy, with none left to use",
@@ -180,8 +179,9 @@ TARGETS = (
         hindrance="adding alone, the same for both, takes about 0.6 of what Graphile Worker needs "
         "for all of it: a tenth would be left for a fetch with its commit, which takes three "
         "tenths at best. Ours takes more in PostgreSQL, where it locks no queue without a job, and "
-        "in Python; and jobs that come while it is under way wait for the rest of it. uvloop takes "
-        "a fifth off. It would need fetches that overlap, over one connection more.",
+        "in Python; and jobs that come while it is under way wait for the rest of it. Fetches that "
+        "overlap were tried, and change nothing where two processors are shared with PostgreSQL "
+        "and the producer. uvloop helps a little, see the table.",
         at_most=0.7,
     ),
     Target(
@@ -202,8 +202,8 @@ TARGETS = (
         reading=ratio("many-queues", "per_second", *GRAPHILES, "graphile-polling"), at_least=5,
         hindrance="Graphile Worker's local queue takes hundreds of such jobs with one statement, "
         "and loses by less than half to its own rate for jobs without queues; five times as much "
-        "would be more than jobs without queues reach here. Beside its setting without one, see "
-        "the table, it is some 80 times.",
+        "would be more than jobs without queues reach here. Beside its settings without one it is "
+        "tens of times as fast, see the table.",
     ),
     Target(
         name="adding many, beside Graphile Worker",
@@ -260,10 +260,10 @@ TARGETS = (
             value("tracing", OURS, "processor_share"),
         ),
         at_most=5, unit=" % of a core",
-        hindrance="a span for each attempt costs about 100 µs: half of it in OpenTelemetry's SDK, "
-        "for 15 attributes, three events and a link, half for its encoding by the exporter. "
-        "KongTask's own part is about 15 µs. It would need a sampler that keeps fewer, or an "
-        "exporter that encodes in C.",
+        hindrance="a span for each attempt takes about a tenth of a millisecond: half of it in "
+        "OpenTelemetry's SDK, for 15 attributes, three events and a link, half for its encoding by "
+        "the exporter; a seventh is KongTask's own part. It would need a sampler that keeps fewer, "
+        "or an exporter that encodes in C.",
     ),
     Target(
         name="`kongtask worker` from its start to its first job",
