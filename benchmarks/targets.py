@@ -164,7 +164,7 @@ TARGETS = (
     Target(
         name="no-op jobs, two processes beside one",
         reading=ratio("drain", "per_second", "cli", ours="cli-2"), at_least=1.6,
-        hindrance="one process leaves less than a fifth of the two processors' time unused, and two "
+        hindrance="one process leaves less than a fifth of two processors' time unused, and two "
         "leave next to nothing (see the next line and the table): more than half of it is "
         "PostgreSQL's. It needs more processors, or less work in PostgreSQL, where a new version "
         "of a row and its entries in three indexes are most of it.",

@@ -163,13 +163,15 @@ class Listener:
 
     async def _give_back(self, connection: Any) -> None:
         """Raise nothing: whoever cancels the listener must not hear of something else."""
+        is_quiet = False
         with suppress(*_TROUBLE):
             async with asyncio.timeout(LAST_WORD):
                 for channel, hear in self._hearing.items():
                     if not connection.is_closed():
                         await connection.remove_listener(channel, hear)
+                is_quiet = True
         with suppress(*_TROUBLE):  # asyncpg ends one that cannot be reset
-            if connection.is_closed():
+            if connection.is_closed() or not is_quiet:  # a database that is far away is slow
                 connection.terminate()  # only so does it let go of its listeners
             else:
                 await self._pool.release(connection, timeout=LAST_WORD)

@@ -14,6 +14,7 @@ from waiting import until
 
 from kongtask import WorkerUtils
 from kongtask.clock import Clock
+from kongtask.postgres import listener
 from kongtask.postgres.listener import LONGEST_DELAY, Listener, added_count, reconnect_delay
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -70,6 +71,26 @@ async def test_a_lost_connection_is_made_again_and_told_both_times(
         await WorkerUtils(pool).add_job("t")
         await until(lambda: len(heard.jobs) == 5)
     await admin.close()
+
+
+async def test_a_connection_that_does_not_fall_silent_in_time_is_ended(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each word takes 0.4 s, three are too many; asyncpg would warn of who listens still."""
+    monkeypatch.setattr(listener, "LAST_WORD", 0)
+    heard = Heard()
+    running = asyncio.create_task(
+        Listener(
+            pool, on_jobs=heard.jobs.append, on_migration=heard.migrations.append,
+            on_state=heard.states.append, clock=Clock(),
+        ).run()
+    )  # fmt: skip
+    await until(lambda: heard.states)
+    running.cancel()
+    [end] = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(end, asyncio.CancelledError)
+    await until(lambda: pool.get_idle_size() == pool.get_size())
+    assert await pool.fetchval("select 1") == 1
 
 
 async def test_a_server_that_refuses_is_asked_again(pool: Pool) -> None:
