@@ -94,7 +94,8 @@ WORKLOADS: dict[str, Workload] = {
         title="Many named queues",
         about="Two jobs in each queue; the order within each is checked.",
         measure=measuring.many_queues, size=20_000, least=1000,
-        participants=WITH_QUEUES, parts={"procrastinate": 0.1},
+        participants=WITH_QUEUES,
+        parts={"graphile-plain": 0.1, "graphile-polling": 0.1, "procrastinate": 0.1},
         shown=("per_second", "transactions_per_job", "in_order"), absent=NO_NAMED_QUEUES,
     ),
     "shallow": Workload(
