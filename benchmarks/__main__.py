@@ -103,13 +103,13 @@ def _measure(given: argparse.Namespace, results: Results, output: Path) -> None:
     scale = given.scale or (QUICK if given.quick else 1.0)
     rounds = given.rounds or (QUICK_ROUNDS if given.quick else FULL_ROUNDS)
     with durable_server() as url, laboratory(url) as lab:
-        machine = facts(lab.admin)
+        machine, measured_at = facts(lab.admin), revision()
         results["machine"] = {**machine, "settings": SETTINGS}
         for name in given.only or WORKLOADS:
             workload = WORKLOADS[name]
             taking_part = _taking_part(lab, workload, given.participants, results)
             measured = _rounds(lab, name, taking_part, scale, rounds)
-            measured |= {"commit_us": machine["commit_us"], "revision": revision()}
+            measured |= {"commit_us": machine["commit_us"], "revision": measured_at}
             results.setdefault("workloads", {})[name] = measured
             lab.forget()
             _save(results, output)
