@@ -9,22 +9,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median, quantiles
-from typing import Any
-
-import asyncpg
+from typing import TYPE_CHECKING, Any
 
 from kongtask.clock import Clock
 from kongtask.core.bench import Measured
-from kongtask.errors import ConfigurationError, StoreUnavailable
+from kongtask.errors import StoreUnavailable
 from kongtask.postgres.pool import close_pool, open_pool
-from kongtask.postgres.scratch import Probe, clear, durability, scratch_schema
+from kongtask.postgres.scratch import Probe, check_connections, clear, durability, scratch_schema
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.pool import WorkerPool
 from kongtask.worker_utils import WorkerUtils
+
+if TYPE_CHECKING:
+    import asyncpg
 
 TASK = "nothing"
 CHUNK = 1000
@@ -55,23 +56,11 @@ async def run_bench(url: str, schema: str, jobs: int, tell: Tell) -> Measured:
     """
     pool = await open_pool(url, max_size=CONCURRENCY)
     try:
-        await _check_connections(pool)
+        await check_connections(pool, CONNECTIONS)
         async with scratch_schema(pool, schema):
             return await _Bench(url, schema, pool, tell).measured(jobs)
     finally:
         await close_pool(pool)
-
-
-async def _check_connections(pool: asyncpg.Pool[Any]) -> None:
-    try:
-        async with AsyncExitStack() as stack:
-            for _ in range(CONNECTIONS):
-                await stack.enter_async_context(pool.acquire())
-    except asyncpg.TooManyConnectionsError as error:
-        raise ConfigurationError(
-            f"{CONNECTIONS} connections are needed at once, and PostgreSQL refuses some ({error}): "
-            "raise the limit of this role or of the server, or end what else is connected"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

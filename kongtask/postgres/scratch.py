@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -40,6 +40,19 @@ async def scratch_schema(pool: asyncpg.Pool[Any], schema: str) -> AsyncIterator[
         await asyncio.wait({making})
         if making.exception() is None:
             await _drop(pool, schema)
+
+
+async def check_connections(pool: asyncpg.Pool[Any], count: int) -> None:
+    """Raise `ConfigurationError` unless so many connections can be open at once."""
+    try:
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                await stack.enter_async_context(pool.acquire())
+    except asyncpg.TooManyConnectionsError as error:
+        raise ConfigurationError(
+            f"{count} connections are needed at once, and PostgreSQL refuses some ({error}): "
+            "raise the limit of this role or of the server, or end what else is connected"
+        ) from error
 
 
 async def clear(pool: asyncpg.Pool[Any], schema: str) -> None:
