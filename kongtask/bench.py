@@ -56,7 +56,7 @@ async def run_bench(url: str, schema: str, jobs: int, tell: Tell) -> Measured:
     """
     pool = await open_pool(url, max_size=CONCURRENCY)
     try:
-        await check_connections(pool, CONNECTIONS)
+        await check_connections(pool, schema, CONNECTIONS)
         async with scratch_schema(pool, schema):
             return await _Bench(url, schema, pool, tell).measured(jobs)
     finally:

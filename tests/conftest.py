@@ -8,11 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 from database_clones import Clones
+from migrated import migrate
 from postgres_server import postgres_server, run, temporary_database
 from sharing_out import SharingOut, order
 from xdist import is_xdist_worker
-
-from kongtask.postgres.migrations import run_migrations
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingOut:
@@ -37,14 +36,6 @@ def migrated_template(server_url: str) -> Iterator[str]:
     with temporary_database(server_url) as url:
         run(migrate(url))
         yield url.rpartition("/")[2]
-
-
-async def migrate(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await run_migrations(connection)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session")

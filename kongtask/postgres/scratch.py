@@ -14,11 +14,15 @@ import asyncpg
 
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.postgres.migrations import run_migrations
+from kongtask.postgres.pool import LOST
 from kongtask.postgres.records import translated_statement
 from kongtask.postgres.statements import quote_schema, statement, statement_text
 
 PATIENCE = 20.0
 """Seconds that taking the schema away may take."""
+
+PAUSE = 0.1
+"""Seconds between two attempts at it, when connections are lost."""
 
 
 @asynccontextmanager
@@ -42,17 +46,18 @@ async def scratch_schema(pool: asyncpg.Pool[Any], schema: str) -> AsyncIterator[
             await _drop(pool, schema)
 
 
-async def check_connections(pool: asyncpg.Pool[Any], count: int) -> None:
+async def check_connections(pool: asyncpg.Pool[Any], schema: str, count: int) -> None:
     """Raise `ConfigurationError` unless so many connections can be open at once."""
-    try:
-        async with AsyncExitStack() as stack:
-            for _ in range(count):
-                await stack.enter_async_context(pool.acquire())
-    except asyncpg.TooManyConnectionsError as error:
-        raise ConfigurationError(
-            f"{count} connections are needed at once, and PostgreSQL refuses some ({error}): "
-            "raise the limit of this role or of the server, or end what else is connected"
-        ) from error
+    with translated_statement(schema):
+        try:
+            async with AsyncExitStack() as stack:
+                for _ in range(count):
+                    await stack.enter_async_context(pool.acquire())
+        except asyncpg.TooManyConnectionsError as error:
+            raise ConfigurationError(
+                f"{count} connections are needed at once, and PostgreSQL refuses some ({error}): "
+                "raise the limit of this role or of the server, or end what else is connected"
+            ) from error
 
 
 async def clear(pool: asyncpg.Pool[Any], schema: str) -> None:
@@ -121,11 +126,18 @@ async def _drop(pool: asyncpg.Pool[Any], schema: str) -> None:
 
 
 async def _dropped(pool: asyncpg.Pool[Any], schema: str) -> None:
+    lost: BaseException | None = None
     try:
         async with asyncio.timeout(PATIENCE):
-            await pool.execute(statement("bench_drop", schema))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            while True:
+                try:
+                    await pool.execute(statement("bench_drop", schema))
+                    return
+                except LOST as error:  # others of the pool may have been lost with it
+                    lost = error
+                    await asyncio.sleep(PAUSE)
+    except (TimeoutError, asyncpg.PostgresError) as error:
         raise StoreUnavailable(
-            f'schema "{schema}" could not be dropped ({str(error) or "timed out"}): drop it '
-            "yourself"
+            f'schema "{schema}" could not be dropped ({str(lost or error) or "timed out"}): '
+            "drop it yourself"
         ) from error

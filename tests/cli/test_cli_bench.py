@@ -123,6 +123,29 @@ async def test_a_signal_while_the_schema_goes_is_answered_when_it_is_gone(
     assert schemas(url) == []
 
 
+async def test_a_role_with_little_time_for_a_statement_leaves_nothing_either(
+    folder: Path, empty_database_url: str
+) -> None:
+    async def is_dropping_for_long() -> bool:
+        [row] = await fetch(url, f"{IS_DROPPING} and now() - query_start > interval '1.2 s'")
+        return bool(row[0])
+
+    url = empty_database_url
+    async with login_role(url) as role:
+        name = url.rpartition("/")[2]
+        grants = f"grant create on database {name} to {role}"
+        await execute(url, grants, f"alter role {role} set statement_timeout = '1s'")
+        holder = await asyncpg.connect(url)
+        with running(folder, *SMALL, "-s", "mine", DATABASE_URL=as_role(url, role)) as program:
+            program.until("adding jobs to a worker")
+            async with holder.transaction():
+                await holder.execute("lock table mine._private_tasks in access share mode")
+                await until(is_dropping_for_long)
+            assert program.exit_code() == 0, program.text
+        await holder.close()
+    assert schemas(url) == []
+
+
 @pytest.mark.parametrize(
     "setting, option, told",
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-from cli_process import Ran, kongtask
+from cli_process import Ran, kongtask, running
 from postgres_server import run
 
 PASSWORD = "s3cret-w0rd"
@@ -231,3 +231,17 @@ def test_a_job_that_cannot_be_added(folder: Path, database_url: str) -> None:
         together(folder, *cases, DATABASE_URL=database_url), cases.values(), strict=True
     ):
         assert text in sentence(ran)
+
+
+INTERRUPTED = """
+from kongtask import cli
+def interrupted(words):
+    raise KeyboardInterrupt
+cli._load = interrupted
+"""
+
+
+def test_ctrl_c_before_a_command_is_loaded_says_nothing(folder: Path) -> None:
+    with running(folder, "bench", prelude=INTERRUPTED) as program:
+        assert program.exit_code() == 130
+        assert program.text == ""

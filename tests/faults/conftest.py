@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "interop"))
 
 from durable_server import DATABASE, DurableServer
-from fault_words import migrate
 from graphile import Graphile, install
+from migrated import migrate
 from postgres_server import execute, new_folder, reachable_programs, run
 from worker_processes import TASKS, Runs, Start, WorkerProcess
 

@@ -15,7 +15,6 @@ from waiting import until
 from worker_processes import Runs, WorkerProcess, now
 
 from kongtask.postgres.enqueue import JobQueue
-from kongtask.postgres.migrations import run_migrations
 
 IS_LONG = bool(os.environ.get("KONGTASK_TEST_LONG"))
 """Whether there is time for the full form."""
@@ -31,12 +30,6 @@ LEFT = """select
     (select count(*) from graphile_worker._private_job_queues where locked_by is not null)
         as queues,
     (select count(*) from graphile_worker._kongtask_pools) as pools"""
-
-
-async def migrate(url: str) -> None:
-    """Make the tables."""
-    async with connected(url) as connection:
-        await run_migrations(connection)
 
 
 @asynccontextmanager

@@ -32,17 +32,18 @@ class Heard:
 @asynccontextmanager
 async def listening(pool: Pool) -> AsyncIterator[Heard]:
     heard = Heard()
-    listener = Listener(
+    told = Listener(
         pool, on_jobs=heard.jobs.append, on_migration=heard.migrations.append,
         on_state=heard.states.append, clock=Clock(),
     )  # fmt: skip
-    running = asyncio.create_task(listener.run())
+    running = asyncio.create_task(told.run())
     try:
         await until(lambda: heard.states)
         yield heard
     finally:
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        [end] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(end, asyncio.CancelledError)
 
 
 async def test_added_jobs_are_told_once_at_the_start_and_then_as_they_come(pool: Pool) -> None:
@@ -78,17 +79,8 @@ async def test_a_connection_that_does_not_fall_silent_in_time_is_ended(
 ) -> None:
     """Where each word takes 0.4 s, three are too many; asyncpg would warn of who listens still."""
     monkeypatch.setattr(listener, "LAST_WORD", 0)
-    heard = Heard()
-    running = asyncio.create_task(
-        Listener(
-            pool, on_jobs=heard.jobs.append, on_migration=heard.migrations.append,
-            on_state=heard.states.append, clock=Clock(),
-        ).run()
-    )  # fmt: skip
-    await until(lambda: heard.states)
-    running.cancel()
-    [end] = await asyncio.gather(running, return_exceptions=True)
-    assert isinstance(end, asyncio.CancelledError)
+    async with listening(pool):
+        pass
     await until(lambda: pool.get_idle_size() == pool.get_size())
     assert await pool.fetchval("select 1") == 1
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 from busy_server import server_with
 from counting import Counted
+from migrated import migrate
 from postgres_server import run, temporary_database
-
-from kongtask import run_migrations
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +21,8 @@ def quiet_server() -> Iterator[str]:
 @pytest.fixture
 def quiet_url(quiet_server: str) -> Iterator[str]:
     with temporary_database(quiet_server) as url:
-        run(_migrate(url))
+        run(migrate(url))
         yield url
-
-
-async def _migrate(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await run_migrations(connection)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
