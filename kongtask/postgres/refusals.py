@@ -39,6 +39,7 @@ _TOO_MUCH = frozenset({"54000", "54001"})
 _SCHEMA_MISSING = frozenset({"3F000", "42P01", "42703", "42883", "42704"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "53300"})
 _LOST_CLASS = "08"
+_PREPARED_ELSEWHERE = frozenset({"26000", "42P05"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,12 @@ def refusal(error: BaseException, schema: str) -> KongTaskError | None:
         return ConfigurationError(
             f'schema "{schema}" does not hold the tables of this version ({said.message}): '
             f"run `kongtask migrate -s {schema}`"
+        )
+    if said.sqlstate in _PREPARED_ELSEWHERE:
+        return ConfigurationError(
+            "a pooler in transaction mode stands before PostgreSQL, where a prepared statement is "
+            "not found again: give the asyncpg pool statement_cache_size=0 (psycopg: "
+            "prepare_threshold=None), and start workers with --no-listen"
         )
     if said.sqlstate in _LOST or said.sqlstate.startswith(_LOST_CLASS):
         return lost(said.message)

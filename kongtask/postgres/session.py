@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from kongtask.clock import Clock
-from kongtask.errors import ConfigurationError, StoreUnavailable
+from kongtask.errors import StoreUnavailable
 from kongtask.postgres.pool import LOST, borrow, who_answers
 from kongtask.postgres.records import translated_statement
 from kongtask.postgres.refusals import lost
@@ -34,12 +34,6 @@ _PASSING: tuple[type[BaseException], ...] = (
 _FAREWELLS = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg says of a connection that was closed, in its own words; with an argument that it
 could not send, the error is a `ValueError` too."""
-
-_POOLED: tuple[type[BaseException], ...] = (
-    asyncpg.InvalidSQLStatementNameError,
-    asyncpg.DuplicatePreparedStatementError,
-)
-"""What comes of prepared statements when a pooler stands between."""
 
 
 class RowHeld(StoreUnavailable):
@@ -103,11 +97,6 @@ class Session:
                     raise Clash(f"PostgreSQL cannot do this now: {error}") from error
                 except _PASSING as error:
                     raise StoreUnavailable(f"PostgreSQL cannot do this now: {error}") from error
-                except _POOLED as error:
-                    raise ConfigurationError(
-                        "a pooler in transaction mode stands before PostgreSQL: give the asyncpg "
-                        "pool statement_cache_size=0, and start workers with --no-listen"
-                    ) from error
         self._failures = 0
         return rows
 

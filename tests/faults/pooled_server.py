@@ -38,6 +38,7 @@ auth_type = plain
 auth_file = {users}
 pool_mode = {mode}
 default_pool_size = {size}
+server_round_robin = {in_turns:d}
 max_client_conn = 200
 query_wait_timeout = 10
 server_login_retry = 1
@@ -47,16 +48,22 @@ logfile = {log}
 
 
 @contextmanager
-def pooler(server: DurableServer, *, mode: str = "transaction", size: int = 4) -> Iterator[str]:
-    """Yield the URL of the database through the pooler."""
+def pooler(
+    server: DurableServer, *, mode: str = "transaction", size: int = 4, in_turns: bool = False
+) -> Iterator[str]:
+    """Yield the URL of the database through the pooler.
+
+    It uses the session that was used last, or each of them `in_turns`.
+    """
     folder, port = new_folder("kongtask-fault-"), free_port()
     users, settings = folder / "users", folder / "settings"
     users.write_text(f'"{USER}" "{PASSWORD}"\n')
     settings.write_text(
         SETTINGS.format(
-            server=server.port, port=port, users=users, mode=mode, size=size, log=folder / "log"
+            server=server.port, port=port, users=users, log=folder / "log",
+            mode=mode, size=size, in_turns=in_turns,
         )
-    )
+    )  # fmt: skip
     hand_over(folder, *folder.iterdir())  # it refuses to run as root
     assert PROGRAM is not None
     process = subprocess.Popen(

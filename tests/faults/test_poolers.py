@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
+import pytest
 from durable_server import DurableServer
 from fault_words import (
     RETURN,
@@ -39,9 +40,12 @@ from kongtask import (
 
 pytestmark = NEEDS_PGBOUNCER
 
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
 JOBS = 1000
 RECOVERY = 2
 POLLING = ("--no-listen", "--poll-interval", "100", "--recovery-timeout", str(RECOVERY))
+BACKEND = "select pg_backend_pid()"
 SESSION_LOCKS = "select count(*) from pg_locks where locktype = 'advisory'"
 
 
@@ -156,32 +160,39 @@ async def test_session_mode_needs_nothing(
         await end_well(url, [worker])
 
 
+async def _start(pool: Pool) -> None:
+    await run_task_list({"t": print}, pool, WorkerPoolOptions(listen=False))
+
+
+async def _add(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        for _ in range(2):
+            await WorkerUtils(pool).add_job("t", connection=connection)
+
+
+async def _migrate(pool: Pool) -> None:
+    await WorkerUtils(pool).migrate()
+
+
+@pytest.mark.parametrize("use", [_start, _add, _migrate])
 async def test_a_pool_of_the_users_own_that_prepares_statements_is_told_what_to_set(
-    server: DurableServer, url: str
+    server: DurableServer, url: str, use: Callable[[Pool], Awaitable[None]]
 ) -> None:
-    said: Counter[str] = Counter()
+    """Two sessions in turns: what is prepared in one is asked of the other."""
     async with connected(url) as connection:
         await run_migrations(connection)
-    with pooler(server, size=2) as pooled:
-        pools = [await asyncpg.create_pool(pooled, min_size=1) for _ in range(3)]
-        try:
-            await asyncio.gather(*(_prepare(pool, said) for pool in pools * 10))
-        finally:
-            for pool in pools:
-                pool.terminate()
-    assert said
-    for text in said:
-        assert "statement_cache_size=0" in text
-        assert "--no-listen" in text
+    with pooler(server, size=2, in_turns=True) as pooled:
+        await _open_both_sessions(pooled)
+        async with asyncpg.create_pool(pooled, min_size=1) as pool:
+            with pytest.raises(ConfigurationError) as told:
+                await use(pool)
+    assert "statement_cache_size=0" in str(told.value)
+    assert "--no-listen" in str(told.value)
 
 
-async def _prepare(pool: asyncpg.Pool[Any], said: Counter[str]) -> None:
-    options = WorkerPoolOptions(listen=False, no_handle_signals=True)
-    try:
-        workers = await run_task_list({"t": print}, pool, options)
-    except ConfigurationError as error:
-        said[str(error)] += 1
-    except asyncpg.PostgresError:
-        pass
-    else:
-        await workers.release()
+async def _open_both_sessions(pooled: str) -> None:
+    async with (
+        connected(pooled) as one, one.transaction(),
+        connected(pooled) as other, other.transaction(),
+    ):  # fmt: skip
+        assert await one.fetchval(BACKEND) != await other.fetchval(BACKEND)
