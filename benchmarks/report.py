@@ -44,7 +44,7 @@ that is fair, stands in [benchmarks/README.md](../benchmarks/README.md).
 Read the ratios: those of one table come from one run on one machine, everybody in turn, and carry
 over better than jobs a second do. Tables may come from several runs: below each title stands which
 revision was measured, when, how much of a full run it was, how long a commit took then, and who was
-left out of it.
+left out of it. Beside what the medians say stands what single rounds say, from least to most.
 """
 
 
@@ -67,6 +67,26 @@ def medians(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
+def rounds(results: Results) -> list[dict[str, dict[str, dict[str, float]]]]:
+    """Return the numbers of each round: those who were measured one after the other in it.
+
+    >>> runs = {"us": [{"per_second": 1.0}, {"per_second": 9.0}], "them": [{"per_second": 2.0}]}
+    >>> for each in rounds({"workloads": {"drain": {"runs": runs}}}):
+    ...     print(each["drain"])
+    {'us': {'per_second': 1.0}, 'them': {'per_second': 2.0}}
+    {'us': {'per_second': 9.0}}
+    """
+    workloads = results.get("workloads", {})
+    counts = [len(runs) for one in workloads.values() for runs in one["runs"].values()]
+    return [
+        {
+            name: {who: runs[at] for who, runs in one["runs"].items() if at < len(runs)}
+            for name, one in workloads.items()
+        }
+        for at in range(max(counts, default=0))
+    ]
+
+
 def _middle(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     numbers = {key: [run[key] for run in runs] for key in runs[0]}
     return {key: min(each) if key in ALWAYS else median(each) for key, each in numbers.items()}
@@ -86,9 +106,10 @@ def _machine(results: Results) -> str:
 
 
 def _targets(results: Results) -> str:
-    found = medians(results)
-    verdicts = [judge(target, found) for target in TARGETS]
-    table = _table(("", "target", "measured", "met"), map(_target_row, verdicts))
+    found, singles = medians(results), rounds(results)
+    verdicts = [judge(target, found, singles) for target in TARGETS]
+    heads = ("", "target", "measured", "in single rounds", "met")
+    table = _table(heads, map(_target_row, verdicts))
     missed = [
         f"- **{each.target.name}**: {each.target.hindrance}\n"
         for each in verdicts
@@ -102,7 +123,13 @@ def _target_row(verdict: Verdict) -> tuple[str, ...]:
     target, measured = verdict.target, verdict.measured
     shown = "not measured" if measured is None else f"{measured:.3g}{target.unit}"
     met = {True: "yes", False: "**no**", None: ""}[verdict.met]
-    return target.name, target.bound, shown, met
+    return target.name, target.bound, shown, _range(verdict), met
+
+
+def _range(verdict: Verdict) -> str:
+    if verdict.least is None or verdict.most is None:
+        return ""
+    return f"{verdict.least:.3g} to {verdict.most:.3g}"
 
 
 def _workloads(results: Results, plots: Sequence[str]) -> Iterable[str]:
