@@ -8,10 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 from database_clones import Clones
+from hypothesis import settings
 from migrated import migrate
 from postgres_server import postgres_server, run, temporary_database
 from sharing_out import SharingOut, order
 from xdist import is_xdist_worker
+
+settings.register_profile("no time limit", parent=settings(), deadline=None)
+settings.load_profile("no time limit")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharingOut:

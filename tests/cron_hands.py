@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from kongtask.clock import Clock
 from kongtask.postgres.crontabs import CrontabStore
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class HandClock(Clock):

@@ -13,6 +13,7 @@ import asyncio
 import ctypes
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,13 +170,17 @@ def _reachable(programs: Path, folder: Path) -> Path:
     return folder / package.name / programs.parent.name / programs.name
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
+def free_port(in_a_row: int = 1) -> int:
+    """The first of so many TCP ports in a row that nobody uses.
+
+    Below those that the kernel gives to outgoing connections, which would take one meanwhile.
+    """
+    while True:
+        first = 20_000 + secrets.randbelow(12_000)
+        with ExitStack() as probes, suppress(OSError):
+            for port in range(first, first + in_a_row):
+                probes.enter_context(socket.socket()).bind(("", port))
+            return first
 
 
 def _is_root() -> bool:

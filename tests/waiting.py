@@ -8,6 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+SOMEBODY_WAITS = """select count(*) from pg_locks join pg_stat_activity using (pid)
+    where not granted and datname = current_database()"""
+"""How many wait for a lock in this database."""
+
 PATIENCE = 20.0
 """Seconds until what does not come true fails the test."""
 

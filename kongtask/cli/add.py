@@ -15,8 +15,9 @@ import click
 from kongtask.cli.options import database_options
 from kongtask.cli.traces import configure_tracing
 from kongtask.core.job import Job
+from kongtask.core.new_job import payload_from
 from kongtask.core.task_spec import TaskSpec
-from kongtask.errors import ConfigurationError, DatabaseRefused, InvalidJob
+from kongtask.errors import ConfigurationError, DatabaseRefused
 from kongtask.job_lines import job_as_json, when_due
 from kongtask.postgres.migrations import check_level, read_level
 from kongtask.settings import database_settings
@@ -48,7 +49,7 @@ def add(
 ) -> None:
     """Add a job for TASK with a payload of JSON; - reads the payload from standard input."""
     settings = database_settings(os.environ, {"connection": connection, "schema": schema})
-    value = _parsed(sys.stdin.read() if payload == "-" else payload)
+    value = payload_from(sys.stdin.read() if payload == "-" else payload)
     wanted = TaskSpec(**{**spec, "flags": spec["flags"] or None})
 
     async def run() -> Job:
@@ -71,20 +72,6 @@ def _traced(work: Coroutine[Any, Any, Job]) -> Job:
         return asyncio.run(work)
     finally:
         flush()
-
-
-def _parsed(text: str) -> object:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidJob(
-            f"payload is not JSON ({error}), got {text[:60]!r}: "
-            """write it for the shell as '{"key": "value"}'""",
-            field="payload", value=text,
-        ) from error  # fmt: skip
 
 
 async def _known_tasks(utils: WorkerUtils) -> list[str]:

@@ -73,6 +73,26 @@ def wanted_chunks(jobs: Iterable[NewJob]) -> Iterator[list[WantedJob]]:
         yield chunk
 
 
+def payload_from(text: str) -> object:
+    """Return the payload that somebody typed; raises `InvalidJob`, also for NaN and Infinity.
+
+    >>> payload_from('{"to": "ann"}')
+    {'to': 'ann'}
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJob(
+            f"the payload is not JSON ({_reason(error)}), got {text[:60]!r}: "
+            """write it for the shell as '{"key": "value"}'""",
+            field="payload", value=type(text).__name__,
+        ) from error  # fmt: skip
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _wanted_jobs(jobs: Iterable[NewJob]) -> Iterator[WantedJob]:
     if not isinstance(jobs, Iterable):
         raise InvalidJob(f"jobs must be a list of (task, payload, spec), got {shown(jobs)}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from kongtask.core.new_job import payload_from
 from kongtask.dev.telling import Say
-from kongtask.errors import ConfigurationError
+from kongtask.errors import ConfigurationError, InvalidJob
 from kongtask.worker_utils import WorkerUtils
 
 NewJobs = tuple[tuple[str, object], ...]
@@ -17,8 +17,9 @@ def read_first_jobs(given: Sequence[tuple[str, str]], tasks: Sequence[str]) -> N
 
     >>> read_first_jobs([("greet", "{name}")], ["greet"])
     Traceback (most recent call last):
-    kongtask.errors.ConfigurationError: --add greet: the payload is not JSON (line 1, column 2: \
-Expecting property name enclosed in double quotes): quote it for the shell, '{"key": "value"}'
+    kongtask.errors.ConfigurationError: --add greet: the payload is not JSON (Expecting property \
+name enclosed in double quotes: line 1 column 2 (char 1)), got '{name}': write it for the shell as \
+'{"key": "value"}'
     """
     return tuple((_known(task, tasks), _parsed(task, payload)) for task, payload in given)
 
@@ -31,13 +32,9 @@ def _known(task: str, tasks: Sequence[str]) -> str:
 
 def _parsed(task: str, payload: str) -> object:
     try:
-        return json.loads(payload)
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"--add {task}: the payload is not JSON (line {error.lineno}, column {error.colno}: "
-            f"{error.msg}): quote it for the shell, "
-            """'{"key": "value"}'"""
-        ) from error
+        return payload_from(payload)
+    except InvalidJob as error:
+        raise ConfigurationError(f"--add {task}: {error}") from error
 
 
 async def add_first_jobs(uri: str, schema: str, jobs: NewJobs, say: Say) -> None:

@@ -41,6 +41,9 @@ LAST_WORD = 1.0
 
 _TROUBLE: tuple[type[BaseException], ...] = (*LOST, asyncpg.PostgresError, StoreUnavailable)
 
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What comes of reading a notification that somebody else made up."""
+
 
 def added_count(payload: str) -> int:
     """Return how many jobs a notification speaks of; at least 0, and 1 when it does not say.
@@ -50,7 +53,7 @@ def added_count(payload: str) -> int:
     """
     try:
         return max(0, int(json.loads(payload)["count"]))
-    except (ValueError, TypeError, KeyError):
+    except _UNREADABLE:
         return 1
 
 
@@ -184,7 +187,7 @@ class Listener:
     def _hear_migration(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         try:
             breaking = bool(json.loads(str(payload)).get("breaking"))
-        except (ValueError, AttributeError):
+        except _UNREADABLE:
             breaking = False
         self._on_migration(breaking)
 
@@ -192,7 +195,7 @@ class Listener:
         try:
             told = json.loads(str(payload))
             pool_id, job_ids = str(told["pool"]), {int(each) for each in told["ids"]}
-        except (ValueError, TypeError, KeyError):
+        except _UNREADABLE:
             return
         self._on_cancel(pool_id, job_ids)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from waiting import until
 
 from kongtask import (
     CronItem,
@@ -150,12 +151,12 @@ async def test_worker_pool_options(database_url: str, utils: WorkerUtils, pool: 
         async with asyncio.timeout(20):
             await met.acquire()
             await met.acquire()
+        known = "select identifier from graphile_worker._private_known_crontabs"
+        assert await until(lambda: pool.fetchval(known)) == "meet"
 
     assert sizes == [6, 6]
     assert heard == [workers.pool_id]
     assert sorted(job.flags for job in await utils.list_jobs("waiting")) == [("night",), ("slow",)]
-    known = "select identifier from graphile_worker._private_known_crontabs"
-    assert await pool.fetchval(known) == "meet"
     assert lines.said == []
 
 

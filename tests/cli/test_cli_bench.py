@@ -26,6 +26,17 @@ from kongtask import bench
 bench.REPETITIONS = 10**9
 """
 
+LAST_STEP_LASTING = """
+from kongtask import bench
+real = bench._Bench._start
+
+def lasting(self):
+    bench.REPETITIONS, bench.PATIENCE = 10**9, 5.0
+    return real(self)
+
+bench._Bench._start = lasting
+"""
+
 
 def schemas(url: str) -> list[str]:
     return [row["nspname"] for row in run(fetch(url, SCHEMAS))]
@@ -70,7 +81,8 @@ def test_a_schema_that_exists_is_left_alone(folder: Path, database_url: str) -> 
 def test_a_signal_ends_it_and_the_schema_goes(
     folder: Path, empty_database_url: str, step: str, which: signal.Signals, code: int
 ) -> None:
-    with running(folder, "bench", "-s", "mine", DATABASE_URL=empty_database_url) as program:
+    url, what = empty_database_url, ("bench", "-s", "mine")
+    with running(folder, *what, prelude=LAST_STEP_LASTING, DATABASE_URL=url) as program:
         program.until(step)
         program.signal(which)
         assert program.exit_code() == code
@@ -110,7 +122,8 @@ async def test_a_signal_while_the_schema_goes_is_answered_when_it_is_gone(
         return bool((await fetch(url, IS_DROPPING))[0][0])
 
     holder = await asyncpg.connect(url)
-    with running(folder, *SMALL, "-s", "mine", DATABASE_URL=url) as program:
+    what = (*SMALL, "-s", "mine")
+    with running(folder, *what, prelude=LAST_STEP_LASTING, DATABASE_URL=url) as program:
         program.until("adding jobs to a worker")
         async with holder.transaction():
             await holder.execute("lock table mine._private_known_crontabs in access share mode")
@@ -136,7 +149,8 @@ async def test_a_role_with_little_time_for_a_statement_leaves_nothing_either(
         grants = f"grant create on database {name} to {role}"
         await execute(url, grants, f"alter role {role} set statement_timeout = '1s'")
         holder = await asyncpg.connect(url)
-        with running(folder, *SMALL, "-s", "mine", DATABASE_URL=as_role(url, role)) as program:
+        what, url_of_role = (*SMALL, "-s", "mine"), as_role(url, role)
+        with running(folder, *what, prelude=LAST_STEP_LASTING, DATABASE_URL=url_of_role) as program:
             program.until("adding jobs to a worker")
             async with holder.transaction():
                 await holder.execute("lock table mine._private_tasks in access share mode")
@@ -189,6 +203,7 @@ async def test_jobs_that_are_left_do_not_count_as_started(
 
     monkeypatch.setattr(bench._Bench, "_workers", counting)
     monkeypatch.setattr(bench, "REPETITIONS", 20)
+    monkeypatch.setattr(bench, "PATIENCE", 60)
     monkeypatch.setattr(bench, "LONGEST", 0.1)  # so that most jobs are left
     lines: list[str] = []
     measured = await bench.run_bench(empty_database_url, "mine", 50_000, lines.append)

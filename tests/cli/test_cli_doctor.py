@@ -47,14 +47,15 @@ def test_what_is_wrong_comes_with_why_and_what_to_do(folder: Path, database_url:
         execute(
             database_url,
             f"select graphile_worker.add_job('mail', '\"{SECRET}\"', max_attempts => 1)",
-            f"update {JOBS} set attempts = 1, last_error = '{SECRET}'",
+            f"update {JOBS} set attempts = 1, last_error = '{SECRET}', "
+            "updated_at = now() - interval '90 minutes'",
         )
     )
     ran = kongtask(folder, "doctor", DATABASE_URL=database_url)
 
     assert ran.code == 1
     lines = ran.out.splitlines()
-    at = lines.index("wrong   failed jobs: 1 job failed for good, the last 0 s ago: mail (1)")
+    at = lines.index("wrong   failed jobs: 1 job failed for good, the last 90 min ago: mail (1)")
     assert lines[at + 1].startswith("        why: they are not tried again")
     assert lines[at + 2].startswith("        then: see why with `kongtask jobs --state failed`")
     assert SECRET not in ran.out + ran.err

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import termios
@@ -20,7 +19,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from cli_process import PATIENCE, Program, environment, kongtask, running
-from postgres_server import run
+from postgres_server import free_port, run
 
 from kongtask import ConfigurationError, WorkerUtils
 from kongtask.settings import worker_settings
@@ -206,7 +205,7 @@ def test_children_drain_when_the_parent_is_killed(folder: Path, database_url: st
 
 
 def test_each_child_has_a_name_and_a_health_port(folder: Path, database_url: str) -> None:
-    port = two_free_ports()
+    port = free_port(2)
     flags = ("--health-port", str(port))
     with two(folder, database_url, *flags, KONGTASK_WORKER_NAME="mail") as program:
         for number in range(2):
@@ -217,16 +216,6 @@ def test_each_child_has_a_name_and_a_health_port(folder: Path, database_url: str
             connection.close()
             name = f"'pool-mail-{number}-%'"
             assert value(database_url, f"{POOLS} where pool_id like {name}") == 1
-
-
-def two_free_ports() -> int:
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("", 0))
-            port = int(first.getsockname()[1])
-            with suppress(OSError, OverflowError):
-                second.bind(("", port + 1))
-                return port
 
 
 def test_a_mistake_that_each_child_makes_ends_all(folder: Path, database_url: str) -> None:

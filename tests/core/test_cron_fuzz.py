@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -73,7 +73,7 @@ line = st.builds(
 crontab = st.lists(line, max_size=4).map("\n".join)
 
 
-@settings(max_examples=EXAMPLES, deadline=timedelta(seconds=5))
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.one_of(crontab, garbled, garbled.map("* * * * * t {}".format), anything))
 @example("* * * * * t " + "[" * 50_000)
 @example("* * * * * t {a:" + "[" * 3_000 + "]" * 3_000 + "}")

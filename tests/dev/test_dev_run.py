@@ -270,7 +270,9 @@ def test_other_documents_of_the_manifest_are_named_and_left_alone(folder: Path) 
         pytest.param({}, ["pool.yaml", "--add", "none", "{}"],
                      "--add none: no such task, there are die, hold, show, write", id="no task"),
         pytest.param({}, ["pool.yaml", "--add", "write", "{n}"],
-                     "--add write: the payload is not JSON (line 1, column 2", id="no JSON"),
+                     "--add write: the payload is not JSON (Expecting", id="no JSON"),
+        pytest.param({}, ["pool.yaml", "--add", "write", "[" * 10_000],
+                     "--add write: the payload is not JSON (nested", id="nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_starts_nothing(

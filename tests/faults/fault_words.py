@@ -19,8 +19,9 @@ from kongtask.postgres.enqueue import JobQueue
 IS_LONG = bool(os.environ.get("KONGTASK_TEST_LONG"))
 """Whether there is time for the full form."""
 
-RETURN = 5.0
-"""Seconds after the database's return within which work goes on."""
+RETURN = 5.0 if IS_LONG else 20.0
+"""Seconds after the database's return within which work goes on: the promise of five is tested
+where nothing else runs beside."""
 
 LISTENING = """select count(*) from pg_stat_activity
     where query like 'LISTEN%' or query like '%transaction_read_only%'"""
@@ -111,7 +112,7 @@ async def all_done(url: str, runs: Runs, numbers: Iterable[int]) -> None:
     async def gone() -> bool:
         return bool((await left(url))["jobs"] == 0)
 
-    await until(gone)
+    await until(gone, 60)
 
 
 async def end_well(url: str, workers: Sequence[WorkerProcess], killed: int = 0) -> None:

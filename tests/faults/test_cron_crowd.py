@@ -83,7 +83,9 @@ async def test_each_firing_is_added_once_by_processes_that_come_and_are_killed(
 ) -> None:
     crowd.fill()
     await until(lambda: len(crowd.waiting) == len(crowd.runners))
-    for _ in range(STEPS):
+    for number in range(3 * STEPS):
+        if number >= STEPS and has_killed_enough(crowd):
+            break
         step = crowd.chance.choice([20, 40, 60, 60, 90, 240]) * crowd.chance.uniform(0.5, 1)
         now = crowd.now + timedelta(seconds=step)
         expected = firings(now).total()
@@ -104,8 +106,13 @@ async def test_each_firing_is_added_once_by_processes_that_come_and_are_killed(
         assert not cron["backfilled"] or row["task_identifier"] == "third"
     assert crowd.complaints == []
     assert {code for _, code in crowd.killed} <= {-SIGKILL, LOST}
-    assert crowd.killed_amid > 0
-    assert all(crowd.killed[kind, -SIGKILL] >= LEAST[kind] for kind in SIZE)
+    assert has_killed_enough(crowd)
+
+
+def has_killed_enough(crowd: CronProcesses) -> bool:
+    """Whether as many were killed as mean something, some while jobs were missing."""
+    killed = Counter(kind for kind, _ in crowd.killed.elements())
+    return crowd.killed_amid > 0 and all(killed[kind] >= LEAST[kind] for kind in SIZE)
 
 
 async def has_added(crowd: CronProcesses, count: int) -> bool:

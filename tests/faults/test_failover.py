@@ -26,7 +26,7 @@ from waiting import until
 from worker_processes import HOUR, Runs, Start, now
 
 AWAY = 20.0 if IS_LONG else 4.0
-JOBS = 3000 if IS_LONG else 1000
+JOBS = 3000 if IS_LONG else 2000
 BEHIND = """select count(*) = 1 from pg_stat_replication where replay_lsn = pg_current_wal_lsn()"""
 
 New = Callable[[], DurableServer]

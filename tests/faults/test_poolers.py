@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from durable_server import DurableServer
 from fault_words import (
+    IS_LONG,
     RETURN,
     add,
     all_done,
@@ -42,7 +43,7 @@ pytestmark = NEEDS_PGBOUNCER
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
-JOBS = 1000
+JOBS = 2000
 RECOVERY = 2
 POLLING = ("--no-listen", "--poll-interval", "100", "--recovery-timeout", str(RECOVERY))
 BACKEND = "select pg_backend_pid()"
@@ -79,7 +80,7 @@ async def test_a_killed_worker_behind_a_pooler_is_found_dead(
         first.kill()
         for number in range(5):
             let_go(tmp_path, number)
-        await until(lambda: runs.ended() == set(range(5)), RECOVERY * 3)
+        await until(lambda: runs.ended() == set(range(5)), RECOVERY * 3 if IS_LONG else 20)
         await all_done(url, runs, range(5))
         await end_well(url, [second], 1)
 

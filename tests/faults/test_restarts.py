@@ -25,7 +25,7 @@ from worker_processes import HOUR, Runs, Start, now
 
 STOPS: list[Stop] = ["fast", "immediate", "kill"] if IS_LONG else ["fast", "kill"]
 AWAY = 30.0 if IS_LONG else 1.0
-JOBS = 3000 if IS_LONG else 1000
+JOBS = 3000 if IS_LONG else 2000
 HELD = 100_000
 
 

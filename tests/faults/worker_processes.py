@@ -41,7 +41,7 @@ async def work(payload, helpers):
 @task
 async def hold(payload, helpers):
     note("start", payload, helpers)
-    while not Path(f"go-{payload['n']}").exists():
+    while not Path(f"go-{payload.get('gate', payload['n'])}").exists():
         await asyncio.sleep(0.01)
     note("end", payload, helpers)
 
@@ -71,7 +71,7 @@ class WorkerProcess:
         self, folder: Path, name: str, url: str, *flags: str, concurrency: int = 5
     ) -> None:
         self.name = name
-        self.health_port = free_port()
+        self.health_port = free_port(2)  # that of a second child follows
         self._log = folder / f"{name}.log"
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("KONGTASK_")},
@@ -96,9 +96,12 @@ class WorkerProcess:
 
     @property
     def log(self) -> list[dict[str, str]]:
-        """What it has logged, a dictionary a line; what is no JSON is told as an error."""
-        lines = self._log.read_text().splitlines()
-        return [_line(each) for each in lines]
+        """What it has logged, a dictionary a line; what is no JSON is told as an error.
+
+        That a machine stood still for a second is left out: it says nothing of the fault.
+        """
+        lines = [_line(each) for each in self._log.read_text().splitlines()]
+        return [line for line in lines if "the event loop is blocked" not in line["message"]]
 
     def said(self, *levels: str) -> list[str]:
         """The messages of these levels."""
@@ -112,7 +115,7 @@ class WorkerProcess:
 
     def probe(self, path: str) -> tuple[int, str]:
         """What its health server answers."""
-        connection = HTTPConnection("127.0.0.1", self.health_port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.health_port, timeout=20)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -17,6 +17,7 @@ import pytest
 from function_cases import CASES, Case
 from graphile import Graphile
 from postgres_server import run, temporary_database
+from waiting import SOMEBODY_WAITS, until
 
 from kongtask.postgres.migrations import run_migrations
 
@@ -110,9 +111,7 @@ async def test_a_keyed_job_that_is_taken_while_it_is_replaced_is_left_to_its_wor
     adding = asyncio.create_task(
         adder.fetchrow(f"select id, key from {schema}.{function}('a', '2', job_key => 'k')")
     )
-    async with asyncio.timeout(10):
-        while not await twins.fetchval("select count(*) from pg_locks where not granted"):
-            pass
+    await until(lambda: twins.fetchval(SOMEBODY_WAITS))
     await taking.commit()
     assert tuple(await adding) == (None, None)
     await worker.close()
@@ -140,7 +139,7 @@ class Seen:
         seen = [await self._statement(text) for text in statements]
         seen += [await self._rows(query) for query in (JOBS, QUEUES, TASKS, SEQUENCES)]
         await self._connection.execute("notify \"jobs:insert\", 'end'")
-        await asyncio.wait_for(self._end.wait(), 10)
+        await asyncio.wait_for(self._end.wait(), 30)
         await self._connection.remove_listener("jobs:insert", self._hear)
         return [*seen, self._heard]
 

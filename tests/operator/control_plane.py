@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -25,6 +24,7 @@ from kubernetes.client import (
     Configuration,
     CustomObjectsApi,
 )
+from postgres_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "test-token"
@@ -39,13 +39,6 @@ def program(name: str) -> str | None:
 def missing_programs() -> list[str]:
     """Return which of the needed programs are not there."""
     return [name for name in ("etcd", "kube-apiserver") if program(name) is None]
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -80,7 +73,8 @@ def wait_until_answering(url: str, certificate: Path, log: Path) -> None:
 @contextmanager
 def control_plane(folder: Path) -> Iterator[ApiClient]:
     """Start an API server with its store; yield a client of its administrator."""
-    store, peer, port = free_port(), free_port(), free_port()
+    store = free_port(3)
+    peer, port = store + 1, store + 2
     (folder / "tokens.csv").write_text(f'{TOKEN},admin,1,"system:masters"\n')
     key = folder / "service-account.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)

@@ -59,7 +59,7 @@ class Passes:
         self.forgotten.append(key)
 
     async def reached(self, count: int) -> None:
-        async with asyncio.timeout(5), self.done:
+        async with asyncio.timeout(30), self.done:
             await self.done.wait_for(lambda: len(self.pools) >= count)
 
 

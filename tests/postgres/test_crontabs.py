@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from waiting import SOMEBODY_WAITS, until
 
 from kongtask.core.cron.crontab import parse_crontab
 from kongtask.core.cron.item import ParsedCronItem
@@ -183,12 +184,7 @@ async def test_a_keyed_job_that_is_locked_meanwhile_is_still_added(
 
 
 async def _until_somebody_waits(pool: asyncpg.Pool[Any]) -> None:
-    async with asyncio.timeout(10):
-        while not await pool.fetchval(
-            "select count(*) from pg_locks join pg_stat_activity using (pid) "
-            "where not granted and datname = current_database()"
-        ):
-            pass
+    await until(lambda: pool.fetchval(SOMEBODY_WAITS))
 
 
 async def test_what_the_database_refuses_leaves_nothing_behind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -140,13 +141,13 @@ async def test_locks_of_the_dead_are_told_from_those_of_the_living(database_url:
 async def test_queues_that_nobody_frees_are_named(database_url: str) -> None:
     await add_pool(database_url, "alive", "1 second")
     for name in ("alive", "node"):
-        await lock_job(database_url, name, "1 minute")
+        await lock_job(database_url, name, "90 minutes")
     assert await wrongs(database_url, "queue locks") == []
     await execute(database_url, f"delete from {JOBS}")
 
     [only] = await wrongs(database_url, "queue locks")
 
-    assert only.startswith("1 queue locked for up to 60 s without a job that runs: 'q-node'")
+    assert only.startswith("1 queue locked for up to 90 min without a job that runs: 'q-node'")
 
 
 async def test_jobs_that_nobody_runs_are_counted_by_task(database_url: str) -> None:
@@ -177,12 +178,13 @@ async def test_jobs_that_failed_for_good_are_counted_by_task(database_url: str) 
         database_url,
         f"select {S}.add_job('mail', max_attempts => 1) from generate_series(1, 3)",
         f"select {S}.add_job('resize', max_attempts => 1)",
-        f"update {JOBS} set attempts = 1, last_error = '{SECRET}'",
+        f"update {JOBS} set attempts = 1, last_error = '{SECRET}', "
+        "updated_at = now() - interval '90 minutes'",
         f"select {S}.add_job('fine')",
     )
 
     assert await wrongs(database_url, "failed jobs") == [
-        "4 jobs failed for good, the last 0 s ago: mail (3), resize (1)"
+        "4 jobs failed for good, the last 90 min ago: mail (3), resize (1)"
     ]
 
 
@@ -244,7 +246,7 @@ async def test_what_keeps_dead_rows_is_named(
         f"session {pid}", "prepared transaction it's mine", "replication slot reader",
     }  # fmt: skip
     [session] = [each for each in findings if each.what.startswith("session")]
-    assert "(shop of kongtask), idle, open for 0 s" in session.what
+    assert re.search(r"\(shop of kongtask\), idle, open for \d+ s", session.what)
     assert f"pg_terminate_backend({pid})" in session.then
     [kept] = [each for each in findings if each.what.startswith("prepared")]
     assert "`rollback prepared 'it''s mine'`" in kept.then
@@ -421,10 +423,10 @@ async def test_a_pooler_that_swallows_notifications_is_found(
 
 
 class LateClock(Clock):
-    """A machine whose clock is three seconds behind."""
+    """A machine whose clock is an hour and a half behind."""
 
     def now(self) -> datetime:
-        return super().now() - timedelta(seconds=3)
+        return super().now() - timedelta(minutes=90)
 
 
 async def test_clocks_that_differ_are_found(database_url: str) -> None:
@@ -433,14 +435,14 @@ async def test_clocks_that_differ_are_found(database_url: str) -> None:
     [clock] = [each for each in findings if each.check == "clock"]
     assert (clock.state, clock.what) == (
         "wrong",
-        "the database's clock is 3.0 s ahead of this machine's",
+        "the database's clock is 90 min ahead of this machine's",
     )
 
 
 async def test_what_takes_too_long_is_given_up(
     well_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "TIME_LIMIT_MILLISECONDS", 200)
+    monkeypatch.setattr(diagnosis, "TIME_LIMIT_MILLISECONDS", 2000)
     blocking = await asyncpg.connect(well_url)
     transaction = blocking.transaction()
     await transaction.start()
@@ -455,7 +457,7 @@ async def test_what_takes_too_long_is_given_up(
     assert unseen.keys() == {
         "drift", "stale locks", "queue locks", "unserved tasks", "failed jobs",
     }  # fmt: skip
-    assert set(unseen.values()) == {"looking took longer than 0 s"}
+    assert set(unseen.values()) == {"looking took longer than 2 s"}
 
 
 async def test_nothing_is_written_and_no_payload_read(well_url: str) -> None:

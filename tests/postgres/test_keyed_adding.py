@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from waiting import until
+from waiting import SOMEBODY_WAITS, until
 
 from kongtask import TaskSpec, WorkerUtils
 from kongtask.postgres.statements import DEFAULT_SCHEMA, statement
@@ -29,7 +29,6 @@ select pg_stat_get_xact_blocks_fetched('{JOBS}'::regclass)
     + (select sum(pg_stat_get_xact_blocks_fetched(indexrelid)) from pg_index
        where indrelid = '{JOBS}'::regclass)
 """
-WAITING = "select count(*) from pg_locks where not granted"
 SPECS = f"""array(
     select specs from json_populate_recordset(null::{DEFAULT_SCHEMA}.job_spec, $1::text::json)
     as specs
@@ -214,7 +213,7 @@ async def test_a_job_that_is_just_being_taken_is_waited_for_and_hands_its_key_on
             adding = asyncio.create_task(
                 utils.add_jobs([("t", "new", spec)]) if many else as_list(utils, spec)
             )
-            await until(lambda: connection.fetchval(WAITING))
+            await until(lambda: connection.fetchval(SOMEBODY_WAITS))
         (job,) = await adding
 
     assert (job.key, job.payload, job.revision) == ("k", "new", 0)

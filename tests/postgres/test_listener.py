@@ -27,6 +27,8 @@ class Heard:
     jobs: list[int] = field(default_factory=list)
     migrations: list[bool] = field(default_factory=list)
     states: list[str | None] = field(default_factory=list)
+    cancelled: list[set[int]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -34,8 +36,10 @@ async def listening(pool: Pool) -> AsyncIterator[Heard]:
     heard = Heard()
     told = Listener(
         pool, on_jobs=heard.jobs.append, on_migration=heard.migrations.append,
+        on_cancel=lambda _, job_ids: heard.cancelled.append(job_ids),
         on_state=heard.states.append, clock=Clock(),
     )  # fmt: skip
+    asyncio.get_running_loop().set_exception_handler(lambda _, error: heard.errors.append(error))
     running = asyncio.create_task(told.run())
     try:
         await until(lambda: heard.states)
@@ -109,7 +113,7 @@ async def test_a_server_that_refuses_is_asked_again(pool: Pool) -> None:
 @pytest.mark.parametrize(
     "payload, breaking",
     [('{"breaking": true}', True), ('{"breaking": false}', False), ("{}", False), ("", False),
-     ("[true]", False), ("{", False)],
+     ("[true]", False), ("{", False), ("[" * 7000, False)],
 )  # fmt: skip
 async def test_migrations_are_told_with_whether_they_break(
     pool: Pool, payload: str, breaking: bool
@@ -123,10 +127,26 @@ async def test_migrations_are_told_with_whether_they_break(
 @pytest.mark.parametrize(
     "payload, count",
     [('{"r": 1, "count": 7}', 7), ('{"count": -1}', 0), ('{"count": 0}', 0), ("", 1), ("x", 1),
-     ("[]", 1), ("null", 1), ('{"count": null}', 1), ('{"count": "2"}', 2), ('{"count": {}}', 1)],
+     ("[]", 1), ("null", 1), ('{"count": null}', 1), ('{"count": "2"}', 2), ('{"count": {}}', 1),
+     ('{"count": Infinity}', 1), ("[" * 7000, 1)],
 )  # fmt: skip
 def test_a_notification_counts_jobs_or_one(payload: str, count: int) -> None:
     assert added_count(payload) == count
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "{", "[]", '{"pool": "other"}', '{"pool": "other", "ids": [Infinity]}', "[" * 7000],
+)
+async def test_a_cancellation_that_nobody_can_read_cancels_nothing(
+    pool: Pool, payload: str
+) -> None:
+    async with listening(pool) as heard:
+        await pool.execute("select pg_notify('kongtask:cancel', $1)", payload)
+        await pool.execute("select pg_notify('worker:migrate', '{}')")
+        await until(lambda: heard.migrations)
+        assert heard.cancelled == []
+        assert heard.errors == []
 
 
 def test_the_delay_grows_and_is_bounded() -> None:

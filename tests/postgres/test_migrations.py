@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from schema_catalog import read_catalog
 from schema_words import HastyClock, make_level, record, run_script
+from waiting import SOMEBODY_WAITS, until
 
 from kongtask.errors import ConfigurationError, StoreUnavailable
 from kongtask.postgres import migrations
@@ -245,7 +246,7 @@ async def announcements(connection: Any, url: str) -> list[dict[str, Any]]:
         await listener.add_listener("worker:migrate", hear)
         await run_migrations(connection)
         await connection.execute("notify \"worker:migrate\", 'done'")
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 30)
     finally:
         await listener.close()
     return [json.loads(payload) for payload in heard]
@@ -305,13 +306,11 @@ async def test_a_job_table_in_use_is_waited_for(connection: Any, empty_database_
     await using.start()
     await user.execute(f"select {DEFAULT_SCHEMA}.add_job('t')")
     migrating = asyncio.create_task(run_migrations(connection))
-    async with asyncio.timeout(10):
-        while not await user.fetchval("select count(*) from pg_locks where not granted"):
-            pass
+    await until(lambda: user.fetchval(SOMEBODY_WAITS))
 
     await using.commit()
 
-    assert await asyncio.wait_for(migrating, 10) == GRAPHILE_LEVEL
+    assert await asyncio.wait_for(migrating, 30) == GRAPHILE_LEVEL
     await user.close()
 
 

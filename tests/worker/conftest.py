@@ -16,7 +16,7 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
     pool = await asyncpg.create_pool(database_url, min_size=1, max_size=10)
     yield pool
     try:
-        await asyncio.wait_for(pool.close(), 5)
+        await asyncio.wait_for(pool.close(), 30)
     except TimeoutError:
         pool.terminate()
         raise AssertionError("a connection was never given back") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from waiting import until
+from waiting import SOMEBODY_WAITS, until
 
 from kongtask.core.cron.crontab import parse_crontab
 from kongtask.core.cron.schedule import Tick
@@ -45,7 +45,7 @@ async def test_what_is_free_is_added_while_another_decides_on_the_rest(
     store: CrontabStore, pool: asyncpg.Pool[Any], other: asyncpg.Connection[Any]
 ) -> None:
     async def is_waited_for() -> bool:
-        return bool(await pool.fetchval("select count(*) from pg_locks where not granted"))
+        return bool(await pool.fetchval(SOMEBODY_WAITS))
 
     deciding = other.transaction()
     await deciding.start()
@@ -64,7 +64,7 @@ async def test_what_another_gave_up_is_added(
     store: CrontabStore, pool: asyncpg.Pool[Any], other: asyncpg.Connection[Any]
 ) -> None:
     async def is_waited_for() -> bool:
-        return bool(await pool.fetchval("select count(*) from pg_locks where not granted"))
+        return bool(await pool.fetchval(SOMEBODY_WAITS))
 
     deciding = other.transaction()
     await deciding.start()

@@ -175,7 +175,7 @@ async def test_attempts_that_died_can_be_given_back(pool: Pool, me: Living) -> N
 
 
 @pytest.mark.parametrize(
-    "age, recovery, freed", [("5 seconds", 10, 0), ("7 seconds", 10, 1), ("7 seconds", 60, 0)]
+    "age, recovery, freed", [("1 second", 10, 0), ("7 seconds", 10, 1), ("7 seconds", 60, 0)]
 )
 async def test_each_pool_says_itself_how_long_it_may_be_silent(
     pool: Pool, me: Living, age: str, recovery: int, freed: int
@@ -247,7 +247,7 @@ async def test_a_silent_pool_whose_session_stands_keeps_its_jobs_four_times_as_l
     await add(pool, "t", [1])
     async with living(pool, "pool-blocked") as blocked:
         await blocked.jobs.fetch(1, [])
-        await silence(pool, "39 seconds", "pool-blocked")
+        await silence(pool, "30 seconds", "pool-blocked")
         assert await me.life.beat(free=True) == Beat()
         await silence(pool, "41 seconds", "pool-blocked")
         freed = Freed(pool_id="pool-blocked", jobs=1, reason="silent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -44,8 +45,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 
 async def test_a_thousand_quick_jobs_take_a_few_dozen_statements(
-    pool: Pool, counted: dict[str, list[int]]
+    pool: Pool, counted: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(crew, "LONGEST_TURN", math.inf)
+
     async def quick(payload: object, helpers: Helpers) -> None:
         return None
 
@@ -202,6 +205,7 @@ async def test_the_pool_tells_how_many_run_and_wait(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "look_ahead", lambda _: 3)
+    monkeypatch.setattr(crew, "LONGEST_WAIT", 3600)
     go = asyncio.Event()
 
     async def hold(payload: object, helpers: Helpers) -> None:

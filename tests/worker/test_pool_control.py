@@ -7,13 +7,14 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import psutil
 import pytest
+from waiting import until
 
 import kongtask
 from kongtask import (
@@ -264,8 +265,13 @@ async def test_a_process_that_takes_too_long_is_ended(
     await once(pool, {"spinning": spinning})
 
     assert (await row(pool, job))["last_error"] == "took longer than 0:00:00.100000"
-    left = [each for each in psutil.Process().children(True) if "spawn_main" in each.cmdline()]
-    assert left == []
+    await until(lambda: not any(map(_is_spawned, psutil.Process().children(True))))
+
+
+def _is_spawned(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "spawn_main" in process.cmdline()
+    return False
 
 
 def test_a_coroutine_function_cannot_run_in_a_process() -> None:
@@ -373,7 +379,7 @@ async def test_a_handler_that_blocks_the_event_loop_is_named(
     words = Words()
     async with running(pool, {"rude": rude}, logger=words):
         job = await utils.add_job("rude")
-        said = await words.hear(lambda message: "event loop" in message)
+        said = await words.hear(lambda message: "by rude" in message)
     assert f"by rude (job {job.id}) at {__file__}" in said
 
 
@@ -389,7 +395,8 @@ async def test_jobs_of_unknown_tasks_wait_and_are_told_of_once(
         await utils.add_job("unknown")
     assert "this worker does not know it" in said
     assert (await row(pool, job))["attempts"] == 0
-    assert words.said.empty()
+    more = [words.said.get_nowait() for _ in range(words.said.qsize())]
+    assert not [message for message in more if "'unknown'" in message]
 
 
 async def test_a_transaction_lent_to_a_handler_adds_jobs_with_its_data(

@@ -511,14 +511,14 @@ async def test_a_start_that_fails_keeps_no_connection(empty_database_url: str) -
         await pool.execute("create schema graphile_worker")
         with pytest.raises(ConfigurationError, match="kongtask migrate"):
             await run_task_list({"t": print}, pool, options())
-        await asyncio.wait_for(pool.close(), 5)
+        await asyncio.wait_for(pool.close(), 30)
 
 
 async def test_a_start_whose_tables_refuse_keeps_no_connection(pool: Pool) -> None:
     await pool.execute("alter table graphile_worker._kongtask_pools rename column host to guest")
     with pytest.raises(ConfigurationError):
         await run_task_list({"t": print}, pool, options())
-    await asyncio.wait_for(pool.close(), 5)
+    await asyncio.wait_for(pool.close(), 30)
 
 
 async def test_a_job_that_is_due_since_ever_holds_nobody_up(pool: Pool) -> None:

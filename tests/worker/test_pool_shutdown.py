@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-from waiting import until
+from waiting import SOMEBODY_WAITS, until
 from worker_words import (
     JOBS,
     POOLS,
@@ -188,8 +188,8 @@ async def test_every_pool_of_a_process_hears_a_signal(
     third = await run_task_list({"t": print}, database_url, signalled)
     await third.release()
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(both[first_to_end].wait(), 10)
-    await asyncio.wait_for(both[1 - first_to_end].wait(), 10)
+    await asyncio.wait_for(both[first_to_end].wait(), 30)
+    await asyncio.wait_for(both[1 - first_to_end].wait(), 30)
     assert signal.getsignal(signal.SIGTERM) is before
     await assert_nothing_left(pool)
 
@@ -203,7 +203,7 @@ async def test_a_pool_that_ends_first_leaves_signals_to_the_other(
     late = await run_task_list({"t": print}, database_url, signalled)
     await early.release()
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(late.wait(), 10)
+    await asyncio.wait_for(late.wait(), 30)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -276,18 +276,11 @@ async def test_a_fetch_that_hangs_does_not_keep_a_pool_from_ending(
         lock = connection.transaction()
         await lock.start()
         await connection.execute(f"lock table {JOBS} in access exclusive mode")
-        waiting = "select count(*) from pg_locks where not granted"
-        await until(lambda: is_positive(pool, waiting))
-        await asyncio.wait_for(workers.release(), 10)
+        await until(lambda: pool.fetchval(SOMEBODY_WAITS))
+        await asyncio.wait_for(workers.release(), 30)
         await lock.rollback()
     assert lines.said("the heartbeat is left to run out")
     assert await locked(pool) == 0
-
-
-async def is_positive(pool: Pool, query: str) -> bool:
-    found = await pool.fetchval(query)
-    assert isinstance(found, int)
-    return found > 0
 
 
 @pytest.mark.parametrize("limit", [AT_ONCE, None], ids=["limited", "cut by a second signal"])
@@ -310,5 +303,5 @@ async def test_outcomes_that_cannot_be_written_do_not_keep_a_pool_for_ever(
     workers.stop("test")
     if limit is None:
         workers.cut()
-    await asyncio.wait_for(workers.wait(), 10)
+    await asyncio.wait_for(workers.wait(), 30)
     assert lines.said("the outcomes of 1 jobs could not be written")

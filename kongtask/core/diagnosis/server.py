@@ -203,6 +203,10 @@ def listening(seconds: float | None, server: Server, patience: float) -> list[Fi
     return [fine("listen", f"a notification came back in {seconds * 1000:.0f} ms")]
 
 
+def _skew(size: timedelta) -> str:
+    return f"{size.total_seconds():.1f} s" if size < timedelta(minutes=2) else span(size)
+
+
 def clock_skew(ahead: timedelta, uncertainty: timedelta) -> list[Finding]:
     """Judge by how much the database's clock is ahead of this machine's, give or take."""
     size = abs(ahead)
@@ -212,7 +216,7 @@ def clock_skew(ahead: timedelta, uncertainty: timedelta) -> list[Finding]:
     return [
         wrong(
             "clock",
-            f"the database's clock is {size.total_seconds():.1f} s {side} this machine's",
+            f"the database's clock is {_skew(size)} {side} this machine's",
             why="jobs run by the database's clock: a run_at that a program here calculates comes "
             "early or late by so much",
             then="let both machines follow a time server (NTP)",
