@@ -242,7 +242,8 @@ class ShutdownTimeout(KongTaskError):
         why = "give them more time with a longer drain timeout"
         if signal is not None:
             why = f"a second {signal} came"
-        super().__init__(f"{len(jobs)} jobs were cut off and {became}: {names}{more}; {why}")
+        who = "1 job was" if len(jobs) == 1 else f"{len(jobs)} jobs were"
+        super().__init__(f"{who} cut off and {became}: {names}{more}; {why}")
         self.jobs = tuple(jobs)
         self.signal = signal
 

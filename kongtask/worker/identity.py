@@ -23,8 +23,8 @@ def check_size(pool: asyncpg.Pool[Any]) -> None:
         raise ConfigurationError(f"pool must be an asyncpg pool, got {shown(pool)}")
     if pool.get_max_size() < LEAST_CONNECTIONS:
         raise ConfigurationError(
-            f"the connection pool holds {pool.get_max_size()} connections at most: "
-            f"give max_size of at least {LEAST_CONNECTIONS}"
+            f"a connection pool of {pool.get_max_size()} is too small: give at least "
+            f"{LEAST_CONNECTIONS} as its max_size, or as max_pool_size"
         )
 
 

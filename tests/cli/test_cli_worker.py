@@ -167,7 +167,7 @@ def test_patience_that_ends_cuts_every_kind_of_handler_off(
         program.until("ing$")
         program.signal(signal.SIGTERM)
         assert program.exit_code(20) == 1
-        program.until("kongtask: 1 jobs were cut off and given back: ")
+        program.until("kongtask: 1 job was cut off and given back: ")
         assert "Traceback" not in program.text
     assert row(database_url, LEFT) == {"jobs": 1, "locked": 0, "pools": 0}
     attempts = row(database_url, "select attempts from graphile_worker._private_jobs")
@@ -248,7 +248,7 @@ def test_a_signal_while_the_database_is_away_ends_it_within_its_limits(
         program.until("no answer from PostgreSQL, trying again")
         program.signal(signal.SIGTERM)
         assert program.exit_code() == 1
-        program.until("1 jobs were cut off")
+        program.until("1 job was cut off")
         program.until("the heartbeat is left to run out")
         assert "Traceback" not in program.text
     run(_execute(server_url, f"alter database {name} with allow_connections true"))

@@ -99,7 +99,7 @@ async def test_patience_that_ends_gives_running_coroutines_back(
     workers = await run_task_list({"hang": hang}, pool, patient)
     await started.wait()
     with pytest.raises(
-        ShutdownTimeout, match=r"1 jobs were cut off and given back: hang \(job"
+        ShutdownTimeout, match=r"1 job was cut off and given back: hang \(job"
     ) as it:
         await workers.release()
     never.set()
