@@ -100,7 +100,7 @@ class WorkerProcess:
 
         That a machine stood still for a second is left out: it says nothing of the fault.
         """
-        lines = [_line(each) for each in self._log.read_text().splitlines()]
+        lines = [_line(each) for each in whole_lines(self._log)]
         return [line for line in lines if "the event loop is blocked" not in line["message"]]
 
     def said(self, *levels: str) -> list[str]:
@@ -152,9 +152,7 @@ class Runs:
     @property
     def notes(self) -> list[Note]:
         """The lines, oldest first."""
-        if not self._file.exists():
-            return []
-        return [_note(line) for line in self._file.read_text().splitlines()]
+        return [_note(line) for line in whole_lines(self._file)] if self._file.exists() else []
 
     def started_after(self, moment: float) -> set[int]:
         """The pids of workers that began a run after a moment of the monotonic clock."""
@@ -182,6 +180,11 @@ class Runs:
         for each in self.notes:
             found[each.number].append(each)
         yield from found.items()
+
+
+def whole_lines(file: Path) -> list[str]:
+    """The lines that are written to their end: somebody may be writing now."""
+    return file.read_text().rpartition("\n")[0].splitlines()
 
 
 def _overlap(notes: list[Note], dead: dict[int, float]) -> bool:
