@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import asyncpg
-from cluster import DATABASE, SYSTEM, get, kubectl, last_words, until
+from cluster import DATABASE, SYSTEM, Json, get, kubectl, last_words, until
 from place import NEXT_IMAGE, Place, once_each
 
 
@@ -66,8 +66,10 @@ async def test_an_evicted_worker_finishes_its_job_while_another_takes_its_place(
 
 
 async def test_a_database_that_restarts_loses_no_job_and_no_worker(place: Place) -> None:
-    await place.ready_pool(scaling={"minReplicas": 1})
-    before = _fixed(place)
+    # As many workers as ever, so that none goes because there is little to do.
+    await place.ready_pool(scaling={"minReplicas": 2, "maxReplicas": 2})
+    await until("both workers are ready", lambda: len(place.ready_pods()) == 2)
+    before = _workers(place)
     await place.add("quick", 20, '{"seconds": 3}')
     await place.until_running("quick", 5)
 
@@ -85,7 +87,7 @@ async def test_a_database_that_restarts_loses_no_job_and_no_worker(place: Place)
     runs = await place.runs("quick")
     assert {run["job_id"] for run in runs if run["finished_at"]} == {run["job_id"] for run in runs}
     assert len({run["job_id"] for run in runs}) == 20
-    assert before == _fixed(place)
+    assert before == _workers(place)
 
 
 async def test_a_new_image_rolls_out_without_losing_a_job(place: Place) -> None:
@@ -154,7 +156,7 @@ async def test_an_operator_that_goes_and_comes_back_changes_nothing(place: Place
     await place.ready_pool(scaling={"minReplicas": 1})
     await place.add_gated("one")
     await place.until_running("gated", 1)
-    before = _fixed(place)
+    before = _oldest(place)
 
     kubectl("delete", "pod", "-n", SYSTEM, "-l", "app.kubernetes.io/name=kongtask-operator")
     kubectl("rollout", "status", "-n", SYSTEM, "deployment/kongtask-operator", "--timeout=90s",
@@ -163,15 +165,23 @@ async def test_an_operator_that_goes_and_comes_back_changes_nothing(place: Place
     await place.add_gated(*(f"more-{number}" for number in range(20)))
     await until("more workers", lambda: place.replicas() == 3)
 
-    assert before == _fixed(place)
+    assert before == _oldest(place)
     await place.open("every")
     assert once_each(await place.until_finished("gated", 21))
 
 
-def _fixed(place: Place) -> tuple[object, ...]:
-    """What a restart of the operator must leave alone."""
+def _oldest(place: Place) -> tuple[object, ...]:
+    """The worker that was there first, and what all workers are made from."""
     deployment = get("deployment", place.namespace, "mail") or {}
-    oldest = min(place.pods(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    restarts = [each["restartCount"] for each in oldest["status"]["containerStatuses"]]
-    template = deployment["spec"]["template"]
-    return oldest["metadata"]["uid"], restarts, template
+    first = min(place.pods(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    return _restarts(first), deployment["spec"]["template"]
+
+
+def _workers(place: Place) -> list[tuple[str, list[int]]]:
+    """The workers there are, and how often each was restarted."""
+    return sorted(_restarts(pod) for pod in place.pods())
+
+
+def _restarts(pod: Json) -> tuple[str, list[int]]:
+    counts = [each["restartCount"] for each in pod["status"]["containerStatuses"]]
+    return pod["metadata"]["uid"], counts
