@@ -35,6 +35,9 @@ SETTLING = 14.0
 """Seconds within which an idle session tells how much it has committed, starting included."""
 
 RATE = 1000
+KEPT_UP = 0.95
+"""The part of the rate at which a producer must have got its jobs in."""
+
 SLEEPERS = 100
 FAILURES_RECORDED = (
     "select 1 from graphile_worker._private_jobs "
@@ -153,7 +156,7 @@ def latency(lab: Laboratory, who: Participant, seconds: int) -> Found:
         begun = adder.tell("go")
         added = adder.expect("done", PATIENCE)
         used, took = runner.usage(), time.monotonic() - begun
-        kept_up = _kept_up(observer, who)
+        kept_up = _kept_up(observer, who, added["rate"])
         found = _stopped(runner)
         if "p50_ms" not in found:
             raise RunFailed("no job was started")
@@ -181,7 +184,10 @@ def _traced(stack: ExitStack, who: Participant) -> dict[str, Any]:
     }
 
 
-def _kept_up(observer: Observer, who: Participant) -> float:
+def _kept_up(observer: Observer, who: Participant, added_per_second: float) -> float:
+    """Whether jobs could be added as fast as they should, and the last ones were soon done."""
+    if added_per_second < KEPT_UP * RATE:
+        return 0.0
     try:
         observer.wait_until_gone(who.home.pending, CATCHING_UP, LOOK)
     except RunFailed:

@@ -18,6 +18,7 @@ from kongtask.core.event import (
     PoolErrorData,
     WorkerCreateData,
 )
+from kongtask.core.holders import counted
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import Freed
 from kongtask.worker.options import WorkerPoolOptions
@@ -73,11 +74,16 @@ class Announcer:
         """Tell of locks of other pools that were freed."""
         for each in freed:
             self._logger.warn(
-                f"freed {each.jobs} jobs of {each.pool_id}: {_REASONS[each.reason]}",
+                f"freed {counted(each.jobs, 'job')} of {each.pool_id}: {_REASONS[each.reason]}",
                 {"pool": each.pool_id, "jobs": each.jobs, "reason": each.reason},
             )
             data = FreedData(pool_id=each.pool_id, jobs=each.jobs, reason=each.reason)
             self._events.emit(LOCKS_FREED, data)
+
+    def unwritten(self, jobs: int) -> None:
+        """Tell of jobs whose outcomes the pool leaves unwritten."""
+        if jobs:
+            self._logger.error(f"outcomes of {counted(jobs, 'job')} could not be written")
 
     def listening(self, trouble: str | None, *, is_away: bool) -> None:
         """Tell that the pool listens, or why it does not; an outage has its own words."""

@@ -343,8 +343,7 @@ class WorkerPool:
         finally:
             settled.cancel()
             cut.cancel()
-        if lost := len(self._recorder.unsettled):
-            self._options.logger.error(f"the outcomes of {lost} jobs could not be written")
+        self._announcer.unwritten(len(self._recorder.unsettled))
 
     async def _let_go(self) -> None:
         """Leave nothing locked and nobody believing that this pool lives."""

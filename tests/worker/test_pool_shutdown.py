@@ -304,4 +304,4 @@ async def test_outcomes_that_cannot_be_written_do_not_keep_a_pool_for_ever(
     if limit is None:
         workers.cut()
     await asyncio.wait_for(workers.wait(), 30)
-    assert lines.said("the outcomes of 1 jobs could not be written")
+    assert lines.said("outcomes of 1 job could not be written")
