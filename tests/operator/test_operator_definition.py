@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +27,12 @@ def refusal(error: client.ApiException) -> str:
     return str(json.loads(error.body)["message"])
 
 
+def without_value(message: str) -> str:
+    """A message without the value it is about, for which older servers name its type."""
+    message = message.replace("map[string]interface {}", "")
+    return re.sub(r'(Invalid value): (?:"[^"]*"|\d+): ', r"\1: ", message)
+
+
 @pytest.mark.parametrize("changes", GOOD.values(), ids=GOOD.keys())
 def test_a_good_manifest_is_accepted_and_read_alike(
     api: client.ApiClient, changes: dict[str, Any]
@@ -44,7 +51,7 @@ def test_a_bad_manifest_is_refused_in_the_same_words(
     with pytest.raises(client.ApiException) as refused:
         create(api, manifest(changes))
 
-    assert sentence in refusal(refused.value)
+    assert without_value(sentence) in without_value(refusal(refused.value))
 
 
 def test_the_schema_cannot_change(api: client.ApiClient) -> None:
