@@ -18,6 +18,7 @@ from benchmarks.laboratory import Fill, Laboratory, Observer
 from benchmarks.machine import busy_seconds
 from benchmarks.participants import Participant
 from benchmarks.running import RunFailed, Runner
+from benchmarks.targets import STEADY
 
 Found = dict[str, float]
 Measure = Callable[[Laboratory, Participant, int], Found]
@@ -35,9 +36,6 @@ SETTLING = 14.0
 """Seconds within which an idle session tells how much it has committed, starting included."""
 
 RATE = 1000
-KEPT_UP = 0.95
-"""The part of the rate at which a producer must have got its jobs in."""
-
 SLEEPERS = 100
 FAILURES_RECORDED = (
     "select 1 from graphile_worker._private_jobs "
@@ -186,7 +184,7 @@ def _traced(stack: ExitStack, who: Participant) -> dict[str, Any]:
 
 def _kept_up(observer: Observer, who: Participant, added_per_second: float) -> float:
     """Whether jobs could be added as fast as they should, and the last ones were soon done."""
-    if added_per_second < KEPT_UP * RATE:
+    if added_per_second < STEADY:
         return 0.0
     try:
         observer.wait_until_gone(who.home.pending, CATCHING_UP, LOOK)
