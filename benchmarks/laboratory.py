@@ -122,11 +122,15 @@ class Laboratory:
         )
 
     def start_adding(self, participant: Participant, dsn: str, **order: Any) -> Runner:
-        """Start what adds jobs steadily: the same for all on Graphile's tables, else the peer's."""
+        """Start what adds jobs steadily: the same for all on Graphile's tables, else the peer's.
+
+        On uvloop: it shares the machine with whom it serves, and takes as little of it as can be.
+        """
         if participant.home.filler is None:
             return self.start(participant, dsn, "produce", **order)
         words = self.environments.script("kongtask", participant.home.filler)
-        return self._start(words, PARTICIPANTS["raw"], order, dsn, "produce")
+        lean = PARTICIPANTS["raw-uvloop"]
+        return self._start(words, lean, {"settings": lean.settings, **order}, dsn, "produce")
 
     def start_command(self, words: list[str], participant: Participant, folder: Path) -> Runner:
         """Start a participant's own command line."""
