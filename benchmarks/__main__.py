@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from benchmarks.participants import PARTICIPANTS, Participant
 from benchmarks.report import document
 from benchmarks.running import RunFailed
 from benchmarks.server import SETTINGS, durable_server
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Workload, turns
 
 QUICK = 0.1
 FULL_ROUNDS, QUICK_ROUNDS = 5, 3
@@ -148,7 +148,7 @@ def _check_flag(participant: Participant) -> None:
 def _rounds(
     lab: Laboratory, name: str, taking_part: list[str], scale: float, rounds: int
 ) -> dict[str, Any]:
-    """Measure everybody once, then everybody again: A B C A B C, and not A A B B C C."""
+    """Measure everybody once, then everybody again, in another order."""
     workload = WORKLOADS[name]
     amounts = {key: workload.amount(key, scale) for key in taking_part}
     measured: dict[str, Any] = {
@@ -160,8 +160,8 @@ def _rounds(
         "failures": {},
     }
     begun = time.monotonic()
-    for number, key in _turns(taking_part, rounds):
-        if key == taking_part[0]:
+    for number, key in turns(taking_part, rounds):
+        if len(measured["load"]) < number:
             measured["load"].append(round(os.getloadavg()[0], 2))
         if key in measured["failures"]:
             continue
@@ -176,12 +176,6 @@ def _rounds(
         print(f"{name} {number}/{rounds} {key}: {shown}", file=sys.stderr)
     measured["took_seconds"] = round(time.monotonic() - begun, 1)
     return measured
-
-
-def _turns(taking_part: list[str], rounds: int) -> Iterator[tuple[int, str]]:
-    for number in range(1, rounds + 1):
-        for key in taking_part:
-            yield number, key
 
 
 def _read(output: Path) -> Results:
@@ -217,4 +211,5 @@ def _plots(output: Path) -> list[str]:
     return done.stdout.split()
 
 
-main()
+if __name__ == "__main__":
+    main()

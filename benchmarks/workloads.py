@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks import measuring
@@ -167,3 +168,17 @@ WORKLOADS: dict[str, Workload] = {
         shown=("seconds",), timed=True,
     ),
 }  # fmt: skip
+
+
+def turns(taking_part: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Yield the rounds with who is measured, each round in an order of its own, always the same.
+
+    What one leaves behind, such as pages to be written, would else fall to the same one each time.
+
+    >>> [who for _, who in turns("abc", 3)]
+    ['a', 'c', 'b', 'a', 'b', 'c', 'b', 'c', 'a']
+    """
+    chance = random.Random(1)
+    for number in range(1, rounds + 1):
+        for key in chance.sample(taking_part, len(taking_part)):
+            yield number, key
