@@ -40,7 +40,7 @@ class JobStore:
     def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
         self._schema = schema
         self._identity = identity
-        by_index = (statement("plan_by_index", schema),)
+        by_index = [(statement("plan_by_index", schema),)]
         self._reads = Session(pool, schema, by_index)
         self._writes = Session(pool, schema, by_index)
         self._fetch = statement("fetch_jobs", schema)

@@ -8,6 +8,7 @@ not connect more often than a server in trouble can bear.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,20 +57,20 @@ def reconnect_delay(failures: int) -> float:
 class Session:
     """A connection that is taken at its first use and replaced after it broke.
 
-    `opening` is a statement, with its arguments, that each new connection begins with. Through a
-    pooler it is left out: there the session is everybody's.
+    `openings` are statements, with their arguments, that each new connection begins with. Through
+    a pooler they are left out: there the session is everybody's.
     """
 
     def __init__(
         self,
         pool: asyncpg.Pool[Any],
         schema: str,
-        opening: tuple[str, ...] | None = None,
+        openings: Sequence[tuple[str, ...]] = (),
         clock: Clock | None = None,
     ) -> None:
         self._pool = pool
         self._schema = schema
-        self._opening = opening
+        self._openings = openings
         self._clock = clock or Clock()
         self._failures = 0
         self._next_attempt = 0.0
@@ -121,8 +122,9 @@ class Session:
             self._put_off()
             raise StoreUnavailable(f"no new connection to PostgreSQL: {error}") from error
         try:
-            if self._opening is not None and not (await who_answers(taken))[0]:
-                await taken.fetch(*self._opening, timeout=STATEMENT_LIMIT)
+            if self._openings and not (await who_answers(taken))[0]:
+                for statement, *arguments in self._openings:
+                    await taken.fetch(statement, *arguments, timeout=STATEMENT_LIMIT)
         except BaseException:
             await self._release(taken)
             raise

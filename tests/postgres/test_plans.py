@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from kongtask import TaskSpec, WorkerUtils
+from kongtask.postgres.life import LifeStore, PoolIdentity
 from kongtask.postgres.statements import statement
 
 SCHEMA = "graphile_worker"
@@ -64,3 +66,39 @@ async def test_ids_are_not_compared_each_with_each(
     await session.execute(f"prepare outcome as {statement(name, SCHEMA)}")
     plan = await session.fetch(f"explain execute outcome('me', '{{}}'{', null' * more})")
     assert "<> ALL" not in "\n".join(row[0] for row in plan)
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+async def test_a_heartbeat_is_planned_as_what_the_workers_ask(
+    database_url: str, has_session: bool
+) -> None:
+    """PostgreSQL would compile it, for a tenth of a second, where it expects many locked jobs."""
+    identity = PoolIdentity(
+        pool_id="me", host="here", concurrency=1, tasks=("work",), has_session=has_session,
+        recovery_timeout=timedelta(seconds=10),
+    )  # fmt: skip
+    async with asyncpg.create_pool(database_url, server_settings={"jit": "on"}) as pool:
+        life = LifeStore(pool, SCHEMA, identity)
+        await life.beat([], free=True)
+        [told] = await life._session.fetch(
+            "select current_setting('jit') as jit, current_setting('enable_seqscan') as seqscan, "
+            "current_setting('tcp_keepalives_idle') as keepalives"
+        )
+        await life.close()
+    assert (told["jit"], told["seqscan"]) == ("off", "off")
+    assert (told["keepalives"] == "2") == has_session
+
+
+async def test_a_heartbeat_looks_at_jobs_by_index(session: asyncpg.Connection[Any]) -> None:
+    await WorkerUtils(session).add_jobs([("work", None, None)] * 5000, return_jobs=False)
+    await session.execute(f"prepare beating as {statement('beat', SCHEMA)}")
+    plan = await session.fetchval(
+        "explain (format json) "
+        "execute beating('me', 'here', 1, '{work}', '10 s', true, true, '{1,2,3}')"
+    )
+    jobs = [
+        node["Node Type"]
+        for node in nodes(json.loads(plan)[0]["Plan"])
+        if node.get("Relation Name") == "_private_jobs" and node["Node Type"] != "ModifyTable"
+    ]
+    assert jobs == ["Index Scan"] * 3
