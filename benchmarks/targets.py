@@ -216,6 +216,13 @@ TARGETS = (
         hindrance="see the median on asyncio, above.",
     ),
     Target(
+        name="the same percentile, KongTask on uvloop as well",
+        reading=at_rate(
+            ratio("latency", "p99_ms", *GRAPHILES, ours="kongtask-uvloop", best=min)
+        ),
+        at_most=0.7,
+    ),
+    Target(
         name="one named queue",
         reading=value("one-queue", OURS, "per_second"), at_least=1000, unit=" jobs/s",
     ),
