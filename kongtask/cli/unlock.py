@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from kongtask.cli.options import database_options
-from kongtask.core.holders import Holder, held, reason, span, to_free
+from kongtask.core.holders import Holder, held, reason, to_free
+from kongtask.core.wording import span
 from kongtask.errors import ConfigurationError
 from kongtask.postgres.holders import read_holders
 from kongtask.settings import DatabaseSettings, database_settings

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from kongtask.core.wording import counted, span
 from kongtask.errors import ConfigurationError, shown
 
 Life = Literal["alive", "dead", "unknown"]
@@ -105,29 +106,6 @@ def reason(holder: Holder) -> str:
         return "it sends no heartbeat, as workers of Graphile Worker do not"
     session = "its session stands" if pool.has_session else "its session is gone"
     return f"its last heartbeat was {span(pool.silent_for)} ago and {session}"
-
-
-def span(duration: timedelta) -> str:
-    """Return a duration as people say it.
-
-    >>> span(timedelta(seconds=5)), span(timedelta(minutes=90)), span(timedelta(days=3))
-    ('5 s', '90 min', '3 days')
-    """
-    seconds = max(0, int(duration.total_seconds()))
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} days"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "job"), counted(1200, "queue")
-    ('1 job', '1,200 queues')
-    """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def held(holder: Holder) -> str:

@@ -40,9 +40,8 @@ class JobStore:
     def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
         self._schema = schema
         self._identity = identity
-        by_index = [(statement("plan_by_index", schema),)]
-        self._reads = Session(pool, schema, by_index)
-        self._writes = Session(pool, schema, by_index)
+        self._reads = Session(pool, schema)
+        self._writes = Session(pool, schema)
         self._fetch = statement("fetch_jobs", schema)
         self._task_names: dict[int, str] = {}
         self._task_ids: list[int] = []

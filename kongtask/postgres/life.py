@@ -61,10 +61,8 @@ class LifeStore:
     def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
         self._schema = schema
         self._identity = identity
-        openings: list[tuple[str, ...]] = [(statement("plan_by_index", schema),)]
-        if identity.has_session:
-            openings.append((statement("claim_life", schema), identity.pool_id))
-        self._session = Session(pool, schema, openings)
+        claim = (statement("claim_life", schema), identity.pool_id)
+        self._session = Session(pool, schema, claim if identity.has_session else None)
 
     async def beat(self, held: Collection[int], *, free: bool) -> Beat:
         """Renew the heartbeat; tell which of `held` are lost; free what dead pools hold.

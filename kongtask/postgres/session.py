@@ -8,7 +8,6 @@ not connect more often than a server in trouble can bear.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +18,7 @@ from kongtask.errors import StoreUnavailable
 from kongtask.postgres.pool import LOST, borrow, who_answers
 from kongtask.postgres.records import translated_statement
 from kongtask.postgres.refusals import lost
+from kongtask.postgres.statements import statement
 
 STATEMENT_LIMIT = 60.0
 """Seconds after which a statement that brings no answer counts as lost with its connection."""
@@ -57,32 +57,32 @@ def reconnect_delay(failures: int) -> float:
 class Session:
     """A connection that is taken at its first use and replaced after it broke.
 
-    `openings` are statements, with their arguments, that each new connection begins with. Through
-    a pooler they are left out: there the session is everybody's.
+    Each new connection plans by index, and begins with `opening`, a statement with its arguments.
+    Through a pooler both are left out: there the session is everybody's.
     """
 
     def __init__(
         self,
         pool: asyncpg.Pool[Any],
         schema: str,
-        openings: Sequence[tuple[str, ...]] = (),
+        opening: tuple[str, ...] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._pool = pool
         self._schema = schema
-        self._openings = openings
+        self._openings = [(statement("plan_by_index", schema),), *([opening] if opening else ())]
         self._clock = clock or Clock()
         self._failures = 0
         self._next_attempt = 0.0
         self._connection: Any = None
         self._turn = asyncio.Lock()
 
-    async def fetch(self, statement: str, *arguments: object) -> list[Any]:
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
         """Run one statement; raises `StoreUnavailable` when the connection is lost."""
         async with self._turn:
             with translated_statement(self._schema):
                 try:
-                    rows = await self._fetch(statement, arguments)
+                    rows = await self._fetch(query, arguments)
                 except LOST as error:
                     await self._lose()
                     if isinstance(error, _FAREWELLS) and not isinstance(error, ValueError):
@@ -101,11 +101,11 @@ class Session:
         self._failures = 0
         return rows
 
-    async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
+    async def _fetch(self, query: str, arguments: tuple[object, ...]) -> list[Any]:
         if self._connection is None:
             await self._take()
         return await self._connection.fetch(  # type: ignore[no-any-return]
-            statement, *arguments, timeout=STATEMENT_LIMIT
+            query, *arguments, timeout=STATEMENT_LIMIT
         )
 
     async def _take(self) -> None:
@@ -122,9 +122,9 @@ class Session:
             self._put_off()
             raise StoreUnavailable(f"no new connection to PostgreSQL: {error}") from error
         try:
-            if self._openings and not (await who_answers(taken))[0]:
-                for statement, *arguments in self._openings:
-                    await taken.fetch(statement, *arguments, timeout=STATEMENT_LIMIT)
+            if not (await who_answers(taken))[0]:
+                for query, *arguments in self._openings:
+                    await taken.fetch(query, *arguments, timeout=STATEMENT_LIMIT)
         except BaseException:
             await self._release(taken)
             raise

@@ -18,7 +18,7 @@ from kongtask.core.event import (
     PoolErrorData,
     WorkerCreateData,
 )
-from kongtask.core.holders import counted
+from kongtask.core.wording import counted
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import Freed
 from kongtask.worker.options import WorkerPoolOptions

@@ -42,7 +42,7 @@ async def test_statements_go_over_one_connection_one_after_the_other(small: Pool
 
 
 async def test_each_connection_begins_with_the_opening(small: Pool, pool: Pool) -> None:
-    session = Session(small, "s", [OPENING])
+    session = Session(small, "s", OPENING)
     first = await pid(session)
     assert (await session.fetch(OPENED))[0]["opened"] == "yes"
     for _ in range(4):
@@ -55,7 +55,7 @@ async def test_each_connection_begins_with_the_opening(small: Pool, pool: Pool) 
 
 
 async def test_an_opening_that_fails_leaves_no_connection_behind(small: Pool) -> None:
-    session = Session(small, "s", [("select broken",)])
+    session = Session(small, "s", ("select broken",))
     for _ in range(5):
         with pytest.raises(ConfigurationError):
             await session.fetch(PID)

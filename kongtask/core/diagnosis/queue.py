@@ -7,16 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from kongtask.core.diagnosis.finding import Finding, fine, listed, wrong
-from kongtask.core.holders import (
-    GRAPHILES_PATIENCE,
-    Holder,
-    Pool,
-    counted,
-    held,
-    is_alive,
-    reason,
-    span,
-)
+from kongtask.core.holders import GRAPHILES_PATIENCE, Holder, Pool, held, is_alive, reason
+from kongtask.core.wording import counted, span
 
 LONG_DUE = timedelta(minutes=1)
 """How long a due job waits until it is asked who should run it."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from kongtask.core.diagnosis.finding import Finding, fine, listed, unknown, wrong
-from kongtask.core.holders import span
+from kongtask.core.wording import span
 
 MANY_DEAD = 10_000
 TIMES_DUE = 5
