@@ -13,22 +13,31 @@ from waiting import until
 from worker_processes import HOUR, Runs, Start, WorkerProcess, now
 
 
-def answers(worker: WorkerProcess, path: str) -> bool:
-    """Whether a probe finds all well; the probes' server is replaced once during a start."""
+def asked(worker: WorkerProcess, path: str) -> tuple[int, str]:
+    """What a probe hears, nothing while the probes' server is replaced, once during a start."""
     assert worker.process.poll() is None, worker.said("error")
     try:
-        return worker.probe(path)[0] == 200
+        return worker.probe(path)
     except OSError:
-        return False
+        return 0, ""
 
 
-async def waits(worker: WorkerProcess) -> str:
-    """Return why it is not ready, once it answers its probes."""
+def answers(worker: WorkerProcess, path: str) -> bool:
+    """Whether a probe finds all well."""
+    return asked(worker, path)[0] == 200
+
+
+async def waits(worker: WorkerProcess, why: str = "") -> None:
+    """Return when it says why it is not ready: not before it has tried what does not work."""
+
+    def says_so() -> bool:
+        status, reason = asked(worker, "/readyz")
+        assert status in (0, 503), reason
+        return status == 503 and why in reason
+
     await until(lambda: answers(worker, "/livez"))
-    status, reason = worker.probe("/readyz")
-    assert status == 503
-    assert worker.probe("/metrics")[0] == 200
-    return reason
+    await until(says_so)
+    await until(lambda: answers(worker, "/metrics"))
 
 
 @pytest.mark.parametrize("flags", [(), ("--processes", "2")])
@@ -38,7 +47,7 @@ async def test_a_worker_that_starts_during_an_outage_waits_for_its_end(
     server = new_server()
     url = server.url(DATABASE)
     worker = start(url, "--poll-interval", HOUR, "--start-timeout", "60", *flags)
-    assert "cannot reach PostgreSQL" in await waits(worker)
+    await waits(worker, "cannot reach PostgreSQL")
     await until(lambda: len(worker.said("warning")) == (2 if flags else 1))  # one of each process
 
     await asyncio.to_thread(server.start)
@@ -62,7 +71,7 @@ async def test_a_worker_that_meets_a_server_without_writes_waits_for_them(
     await asyncio.to_thread(lambda: server.start(default_transaction_read_only="on"))
     url = server.url(DATABASE)
     worker = start(url, "--poll-interval", HOUR)
-    assert "the server takes no writes" in await waits(worker)
+    await waits(worker, "the server takes no writes")
     await asyncio.to_thread(server.stop)
     await asyncio.to_thread(server.start)
     await add(url, [1])
