@@ -86,9 +86,9 @@ def _check_known(task: str, known: list[str]) -> None:
     if not known or task in known:
         return
     close = difflib.get_close_matches(task, known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    way = f"did you mean {close[0]}? Add" if close else "add"
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
     raise ConfigurationError(
         f"no worker of this schema knows a task {task!r}; known are {shown}: "
-        f"{hint}Add it all the same with --force"
+        f"{way} it all the same with --force"
     )

@@ -219,6 +219,7 @@ def test_a_job_that_cannot_be_added(folder: Path, database_url: str) -> None:
     run(prepare(database_url, register))
     cases = {
         ("add", "send_emial"): "did you mean send_email? Add it all the same with --force",
+        ("add", "slow"): "known are send_email: add it all the same with --force",
         ("add", "x" * 129, "--force"): "GWBID: task must have 1 to 128 characters, got 129",
         ("add", "", "--force"): "task must be a non-empty string",
         ("add", "send_email", "--queue", "q" * 129): "GWBQN",
