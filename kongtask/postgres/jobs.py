@@ -43,6 +43,8 @@ class JobStore:
         self._reads = Session(pool, schema)
         self._writes = Session(pool, schema)
         self._fetch = statement("fetch_jobs", schema)
+        self._fetch_unqueued = statement("fetch_unqueued_jobs", schema)
+        self._may_have_queues = True  # until a fetch says otherwise
         self._task_names: dict[int, str] = {}
         self._task_ids: list[int] = []
 
@@ -66,15 +68,23 @@ class JobStore:
 
         of_a_queue: how many of one named queue. ranges: where to look; other jobs are not seen.
         """
-        rows = await self._reads.fetch(
-            self._fetch, self._identity.pool_id, self._task_ids, limit,
-            list(forbidden_flags) or None, of_a_queue, *_columns(ranges),
-        )  # fmt: skip
+        wanted = (self._identity.pool_id, self._task_ids, limit, list(forbidden_flags) or None)
+        rows = []
+        if ranges is FRONT and not self._may_have_queues:
+            rows = await self._reads.fetch(self._fetch_unqueued, *wanted)
+        if not rows:  # nothing is due, or a named queue was made meanwhile
+            columns = _columns(ranges)
+            rows = await self._reads.fetch(self._fetch, *wanted, of_a_queue, *columns)
+            self._may_have_queues = not rows or rows[0]["has_queues"]
         return fetched_jobs(rows, self._task_names, self._identity.pool_id)
 
-    async def complete(self, job_ids: Sequence[int]) -> set[int]:
-        """Delete jobs that succeeded; return the ids this pool still held."""
-        return set(job_ids) - await self._write("complete_jobs", list(job_ids))
+    async def complete(self, job_ids: Sequence[int], *, have_queues: bool = True) -> set[int]:
+        """Delete jobs that succeeded; return the ids this pool still held.
+
+        have_queues: whether one of them has a named queue, to be freed.
+        """
+        name = "complete_jobs" if have_queues else "complete_unqueued_jobs"
+        return set(job_ids) - await self._write(name, list(job_ids))
 
     async def fail(self, failures: Sequence[Failure]) -> set[int]:
         """Record failed runs; return the ids this pool still held."""

@@ -37,7 +37,7 @@ _COLUMNS = (
     "last_error", "created_at", "updated_at", "key", "revision", "locked_at", "traceparent",
     "tracestate", "task_id", "flags_json",
 )  # fmt: skip
-"""The columns of fetch_jobs.sql, in their order."""
+"""The columns of fetch_jobs.sql and fetch_unqueued_jobs.sql, in their order."""
 
 _ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _ATTEMPTS, _TASK, _FLAGS = map(
     _COLUMNS.index,
@@ -54,7 +54,7 @@ _MOMENTS = [(_PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswit
 
 
 def fetched_jobs(rows: list[Any], task_names: Mapping[int, str], pool_id: str) -> list[Job]:
-    """Make jobs of the rows of fetch_jobs.sql, in the order in which they should run.
+    """Make jobs of the rows of a fetch, in the order in which they should run.
 
     It goes past the constructor and reads only what every run needs: all of it would take longer
     than anything else that is done for a job.

@@ -10,7 +10,8 @@
 -- $7 timestamptz[]  the run_at to begin at within the first priority, or null for the earliest
 -- $8 int[]        the last priority of each
 -- returns         one row a job, locked, its attempt already counted; moments in seconds since 1970,
---                 which cost the client a tenth of what timestamps do
+--                 which cost the client a tenth of what timestamps do; and whether the schema has
+--                 any named queue: without, the next fetch may be that of fetch_unqueued_jobs.sql
 with due as (
     select found.id, found.job_queue_id, found.priority, found.run_at
     from unnest(
@@ -82,4 +83,5 @@ returning
     jobs.last_error, date_part('epoch', jobs.created_at) as created_at,
     date_part('epoch', jobs.updated_at) as updated_at, jobs.key, jobs.revision,
     (select date_part('epoch', now())) as locked_at, jobs.traceparent, jobs.tracestate,
-    jobs.task_id, jobs.flags::text as flags_json
+    jobs.task_id, jobs.flags::text as flags_json,
+    (select exists (select from {schema}._private_job_queues)) as has_queues

@@ -24,9 +24,12 @@ WALKED = """select sum(idx_scan)::int, sum(idx_tup_read)::bigint from pg_stat_us
     where indexrelname in ('jobs_main_index', 'jobs_no_queue_index')"""
 """Only fetches scan these two. Entries count also when the row they lead to is dead."""
 
+FETCHES = [
+    statement(name, "graphile_worker").partition("\n")[0]
+    for name in ("fetch_jobs", "fetch_unqueued_jobs")
+]
 FETCH = re.compile(
-    r"duration: ([\d.]+) ms  execute [^:]*: "
-    + re.escape(statement("fetch_jobs", "graphile_worker").partition("\n")[0])
+    rf"duration: ([\d.]+) ms  execute [^:]*: (?:{'|'.join(map(re.escape, FETCHES))})\n"
 )
 """How the log tells of a fetch: its first line."""
 

@@ -25,7 +25,7 @@ from kongtask.worker.recorder import GATHERING
 FEW = 2_000
 MANY = 20_000
 FETCH = statement("fetch_jobs", "graphile_worker")
-COMPLETE = statement("complete_jobs", "graphile_worker")
+COMPLETE = statement("complete_unqueued_jobs", "graphile_worker")
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +104,11 @@ async def test_running_a_job_takes_few_calls(counted: Counted) -> None:
 
 async def test_jobs_that_come_one_by_one_share_the_writing_of_outcomes(counted: Counted) -> None:
     """However fast they come: between two writes there is time for further jobs to end."""
-    async with counted.pool() as pool, counted.pool() as adding:
-        workers = await run_task_list(TASKS, pool, options(10))
+    async with (
+        counted.pool() as pool,
+        counted.pool() as adding,
+        await run_task_list(TASKS, pool, options(10)),
+    ):
         utils = WorkerUtils(adding)
         await utils.add_job("nothing")
         await until(lambda: counted.has(COMPLETE))
@@ -114,9 +117,8 @@ async def test_jobs_that_come_one_by_one_share_the_writing_of_outcomes(counted: 
         for _ in range(300):
             await utils.add_job("nothing")
         writes, seconds = counted.has(COMPLETE), time.monotonic() - begun
-        await workers.release()
     told(writes=writes, seconds=seconds)
-    assert writes <= seconds / GATHERING + 1
+    assert 0 < writes <= seconds / GATHERING + 1
 
 
 async def test_a_job_takes_few_bytes_of_wal(counted: Counted) -> None:
@@ -159,8 +161,7 @@ async def test_adding_one_job_takes_one_statement(counted: Counted) -> None:
 
 async def test_an_idle_pool_sends_less_than_one_statement_a_second(counted: Counted) -> None:
     """A look each 2 s and three heartbeats each 10 s are 0.8; each is a transaction."""
-    async with counted.pool() as pool:
-        workers = await run_task_list(TASKS, pool, options())
+    async with counted.pool() as pool, await run_task_list(TASKS, pool, options()):
         await until(lambda: counted.has("kongtask:cancel") and counted.has(FETCH))
         counted.statements.clear()
         await until(lambda: counted.has(FETCH))
@@ -168,20 +169,17 @@ async def test_an_idle_pool_sends_less_than_one_statement_a_second(counted: Coun
         begun = time.monotonic()
         await until(lambda: counted.has(FETCH) == 3)
         found, seconds = len(counted.statements), time.monotonic() - begun
-        await workers.release()
     told(statements=found, seconds=seconds)
     assert found < seconds
 
 
 async def test_jobs_that_ran_leave_nothing_in_memory(counted: Counted) -> None:
     """One object kept for each job would be 20,000 blocks; what is kept does not grow."""
-    async with counted.pool() as pool:
-        workers = await run_task_list(TASKS, pool, options(10))
+    async with counted.pool() as pool, await run_task_list(TASKS, pool, options(10)):
         await run_through(counted, pool, MANY)  # now fetches are as large as they get
         before = blocks()
         await run_through(counted, pool, MANY)
         kept = blocks() - before
-        await workers.release()
     told(blocks=kept)
     assert kept < MANY / 20
 
