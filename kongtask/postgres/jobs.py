@@ -15,10 +15,9 @@ import asyncpg
 
 from kongtask.core.control import When
 from kongtask.core.fetch_start import FRONT, Range
-from kongtask.core.job import Job
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import PoolIdentity
-from kongtask.postgres.records import fetched_jobs, storable_text
+from kongtask.postgres.records import FetchedJobs, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
 
@@ -63,20 +62,20 @@ class JobStore:
         *,
         of_a_queue: int = 1,
         ranges: Sequence[Range] = FRONT,
-    ) -> list[Job]:
+    ) -> FetchedJobs:
         """Lock up to `limit` due jobs and return them in the order they should run.
 
         of_a_queue: how many of one named queue. ranges: where to look; other jobs are not seen.
         """
         wanted = (self._identity.pool_id, self._task_ids, limit, list(forbidden_flags) or None)
-        rows = []
+        rows, have_queues = [], False
         if ranges is FRONT and not self._may_have_queues:
             rows = await self._reads.fetch(self._fetch_unqueued, *wanted)
         if not rows:  # nothing is due, or a named queue was made meanwhile
             columns = _columns(ranges)
             rows = await self._reads.fetch(self._fetch, *wanted, of_a_queue, *columns)
-            self._may_have_queues = not rows or rows[0]["has_queues"]
-        return fetched_jobs(rows, self._task_names, self._identity.pool_id)
+            self._may_have_queues = have_queues = not rows or rows[0]["has_queues"]
+        return FetchedJobs(rows, self._task_names, self._identity.pool_id, have_queues=have_queues)
 
     async def complete(self, job_ids: Sequence[int], *, have_queues: bool = True) -> set[int]:
         """Delete jobs that succeeded; return the ids this pool still held.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, overload
 
 import asyncpg
 
@@ -53,37 +53,78 @@ _LATER = [
 _MOMENTS = [(_PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswith("_at")]
 
 
-def fetched_jobs(rows: list[Any], task_names: Mapping[int, str], pool_id: str) -> list[Job]:
-    """Make jobs of the rows of a fetch, in the order in which they should run.
+class FetchedJobs(Sequence[Job]):
+    """The jobs of a fetch, in the order in which they should run.
 
-    It goes past the constructor and reads only what every run needs: all of it would take longer
-    than anything else that is done for a job.
+    Rows become jobs each time that they are asked for, one or all of them: until then the next
+    fetch can be on its way.
+
+    have_queues: whether one of them has a named queue.
     """
 
-    def fill(job: Job, row: Any) -> None:
-        for put, at in _LATER:
-            put(job, row[at])
-        for put, at in _MOMENTS:
-            put(job, moment(row[at]))
-        flags = row[_FLAGS]
-        _PUT["flags"](job, () if flags is None else tuple(sorted(json.loads(flags))))
-        _PUT["locked_by"](job, pool_id)
+    def __init__(
+        self, rows: list[Any], task_names: Mapping[int, str], pool_id: str, *, have_queues: bool
+    ) -> None:
+        self._rows = rows
+        self._task_names = task_names
+        self._pool_id = pool_id
+        self._is_sorted = False
+        self.have_queues = have_queues and any(row[_QUEUE] is not None for row in rows)
 
-    rows.sort(key=itemgetter(_PRIORITY, _RUN_AT, _ID))
-    new, put_id, put_payload = Job.__new__, _PUT["id"], _PUT["payload_json"]
-    put_queue, put_task, put_rest = _PUT["queue_name"], _PUT["task_identifier"], _PUT_REST
-    put_attempts = _PUT["attempts"]
-    jobs = []
-    for row in rows:
-        job = new(Job)
-        put_id(job, row[_ID])
-        put_payload(job, row[_PAYLOAD])
-        put_queue(job, row[_QUEUE])
-        put_task(job, task_names[row[_TASK]])
-        put_attempts(job, row[_ATTEMPTS])
-        put_rest(job, (fill, row))
-        jobs.append(job)
-    return jobs
+    def __len__(self) -> int:
+        """Return how many there are, which reads none."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Job: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Job]: ...
+    def __getitem__(self, at: int | slice) -> Job | list[Job]:
+        """Return the job, or the jobs, at this place."""
+        rows = self._in_order()
+        return self._read(rows[at]) if isinstance(at, slice) else self._read([rows[at]])[0]
+
+    def __iter__(self) -> Iterator[Job]:
+        """Yield all of them."""
+        return iter(self._read(self._in_order()))
+
+    def _in_order(self) -> list[Any]:
+        if not self._is_sorted:
+            self._rows.sort(key=itemgetter(_PRIORITY, _RUN_AT, _ID))
+            self._is_sorted = True
+        return self._rows
+
+    def _read(self, rows: list[Any]) -> list[Job]:
+        """Make jobs of rows.
+
+        It goes past the constructor and reads only what every run needs: all of it would take
+        longer than anything else that is done for a job.
+        """
+        pool_id, task_names = self._pool_id, self._task_names
+
+        def fill(job: Job, row: Any) -> None:
+            for put, at in _LATER:
+                put(job, row[at])
+            for put, at in _MOMENTS:
+                put(job, moment(row[at]))
+            flags = row[_FLAGS]
+            _PUT["flags"](job, () if flags is None else tuple(sorted(json.loads(flags))))
+            _PUT["locked_by"](job, pool_id)
+
+        new, put_id, put_payload = Job.__new__, _PUT["id"], _PUT["payload_json"]
+        put_queue, put_task, put_rest = _PUT["queue_name"], _PUT["task_identifier"], _PUT_REST
+        put_attempts = _PUT["attempts"]
+        jobs = []
+        for row in rows:
+            job = new(Job)
+            put_id(job, row[_ID])
+            put_payload(job, row[_PAYLOAD])
+            put_queue(job, row[_QUEUE])
+            put_task(job, task_names[row[_TASK]])
+            put_attempts(job, row[_ATTEMPTS])
+            put_rest(job, (fill, row))
+            jobs.append(job)
+        return jobs
 
 
 def moment(seconds: float) -> datetime:

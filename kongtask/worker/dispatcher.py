@@ -41,6 +41,9 @@ LAST_WORD_AT_ONCE = 1.0
 LAST_FETCH = 5.0
 """Seconds that a fetch under way may still take after a stop."""
 
+MANY = 100
+"""Jobs from which on the next fetch is sent before they are read: PostgreSQL should not wait."""
+
 FIRST_TROUBLE = 0.1
 LONGEST_TROUBLE = 2.0
 """Seconds to wait at most after a fetch that failed, before jitter."""
@@ -72,6 +75,7 @@ class Dispatcher:
         self._troubles = 0
         self._is_held_up = False
         self._fetching: asyncio.Timeout | None = None
+        self._unread: Sequence[Job] = ()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut = asyncio.Event()
@@ -132,6 +136,7 @@ class Dispatcher:
             await self._dispatch()
         finally:
             self._stopping.set()
+            self._hand_over()
             self._crew.stop()
             self._crew.give_back_waiting()
             await self._drain()
@@ -140,6 +145,8 @@ class Dispatcher:
         while not self._stopping.is_set():
             self._crew.give_back_stale()
             wanted = self._wanted() if self._more else 0
+            if not wanted or self._fetcher.is_unsure:
+                self._hand_over()
             if wanted:
                 if not await self._fill(wanted):
                     return
@@ -163,7 +170,7 @@ class Dispatcher:
         return fetch_size(
             concurrency=self._options.concurrency,
             running=len(self._crew.running),
-            waiting=self._crew.waiting,
+            waiting=self._crew.waiting + len(self._unread),
             ahead=self._ahead(),
         )
 
@@ -174,13 +181,17 @@ class Dispatcher:
         """Fetch up to so many jobs; return whether to go on."""
         self._more = False
         self._tell(WORKER_GET_JOB_START, wanted)
+        if self._unread:
+            asyncio.get_running_loop().call_soon(self._hand_over)  # when the fetch is on its way
         try:
             jobs = await self._fetch_while_wanted(wanted)
         except Exception as error:  # also what the user's forbidden_flags_fn raises
             return await self._excused(wanted, error)
         self._outage.answered("fetching")
         self.is_answered, self._troubles = True, 0
-        self._crew.add(jobs)
+        self._unread = jobs
+        if len(jobs) < MANY:
+            self._hand_over()
         if self._fetcher.may_have_more:
             self._more = True
         if not jobs:
@@ -188,7 +199,13 @@ class Dispatcher:
             return not self._once or await self._once_more()
         return True
 
-    async def _fetch_while_wanted(self, wanted: int) -> list[Job]:
+    def _hand_over(self) -> None:
+        """Have the jobs run that were fetched last."""
+        jobs, self._unread = self._unread, ()
+        if jobs:
+            self._crew.add(jobs)
+
+    async def _fetch_while_wanted(self, wanted: int) -> Sequence[Job]:
         try:
             async with asyncio.timeout(None) as self._fetching:
                 return await self._fetcher.fetch(wanted, of_a_queue=1 + self._ahead())

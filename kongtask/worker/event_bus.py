@@ -27,6 +27,7 @@ ANY = "*"
 class _Subscription:
     event: str
     handler: EventHandler
+    is_coroutine: bool
     waiting: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] | None = None
     runner: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -61,7 +62,7 @@ class EventBus:
         >>> bus.emit("job:start", "job 12")
         job:start job 12
         """
-        self._subscriptions.append(_Subscription(event, handler))
+        self._subscriptions.append(_Subscription(event, handler, is_coroutine_handler(handler)))
         self._hearing.clear()
 
     def off(self, event: str, handler: EventHandler) -> None:
@@ -122,11 +123,11 @@ class EventBus:
     def _tell(self, subscription: _Subscription, event: str, data: Any) -> None:
         given = (event, data) if subscription.event == ANY else (data,)
         try:
-            if is_coroutine_handler(subscription.handler):
+            if subscription.is_coroutine:
                 self._later(subscription, event, partial(subscription.handler, *given))
                 return
             result = subscription.handler(*given)
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 self._later(subscription, event, lambda: result)
         except (Exception, SystemExit) as error:
             self._blame(event, error)

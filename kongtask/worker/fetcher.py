@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Sequence
 
 from kongtask.core.fetch_start import FetchStart
-from kongtask.core.job import Job
 from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.records import FetchedJobs
 from kongtask.worker.options import WorkerPoolOptions
 
 
@@ -26,7 +26,7 @@ class Fetcher:
         self.may_have_more = False
         """Whether the last fetch may have left due jobs behind."""
 
-    async def fetch(self, wanted: int, *, of_a_queue: int) -> list[Job]:
+    async def fetch(self, wanted: int, *, of_a_queue: int) -> FetchedJobs:
         """Lock up to so many due jobs, of each named queue at most `of_a_queue`."""
         if self.is_unsure:
             self.is_unsure = False
@@ -45,7 +45,7 @@ class Fetcher:
             raise
         is_full = len(jobs) == wanted
         self._start.saw(jobs, begun=begun, ended=self._options.clock.monotonic(), is_full=is_full)
-        self.may_have_more = is_full or any(job.queue_name is not None for job in jobs)
+        self.may_have_more = is_full or jobs.have_queues
         return jobs
 
     @property

@@ -35,7 +35,7 @@ async def fetched(pool: Pool) -> AsyncIterator[list[Job]]:
     identity = pool_identity(WorkerPoolOptions(), ["mail"], once=False)
     store = JobStore(pool, "graphile_worker", identity)
     await store.register_tasks()
-    yield await store.fetch(10)
+    yield list(await store.fetch(10))
     await store.abandon()
 
 

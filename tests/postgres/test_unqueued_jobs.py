@@ -36,7 +36,7 @@ class Watched:
         self._sent.clear()
         found = await self._store.fetch(limit, flags, **more)
         await asyncio.sleep(0)  # loggers are called then
-        return found
+        return list(found)
 
     async def complete(self, ids: list[int], **more: Any) -> set[int]:
         self._sent.clear()
