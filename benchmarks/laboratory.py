@@ -126,7 +126,7 @@ class Laboratory:
 
         On uvloop: it shares the machine with whom it serves, and takes as little of it as can be.
         """
-        if participant.home.filler is None:
+        if participant.adds or participant.home.filler is None:
             return self.start(participant, dsn, "produce", **order)
         words = self.environments.script("kongtask", participant.home.filler)
         lean = PARTICIPANTS["raw-uvloop"]

@@ -34,6 +34,8 @@ class Participant:
     tables: the family whose tables it works on, if not its own. setting: its settings in words.
     share: the part of the jobs that it is given where it would take minutes, told in the tables.
     counts: whether its runner counts what was run. flag: what `kongtask worker --help` must show.
+    adds: whether it adds steadily what it runs by its own call; else the same producer does, for
+    all on Graphile's tables.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Participant:
     share: float = 1.0
     counts: bool = True
     flag: str | None = None
+    adds: bool = False
 
     @property
     def home(self) -> Family:
@@ -109,6 +112,10 @@ PARTICIPANTS: dict[str, Participant] = {
     "kongtask-uvloop": Participant(
         name="KongTask, uvloop", family=KONGTASK, settings=UVLOOP, setting="the same on uvloop"
     ),
+    "kongtask-adding": Participant(
+        name="KongTask, uvloop, and its `add_job`", family=KONGTASK, settings=UVLOOP, adds=True,
+        setting="the same, and jobs are added by `WorkerUtils.add_job` on uvloop",
+    ),
     "kongtask-bare": Participant(
         name="KongTask, features taken away", family=KONGTASK, settings={"bare": True},
         setting="events, heartbeats and tracing replaced by nothing",
@@ -136,6 +143,11 @@ PARTICIPANTS: dict[str, Participant] = {
         name="Graphile Worker, batched", family=GRAPHILE, settings={"worker": BATCHED},
         setting="concurrentJobs 24, maxPoolSize 25, localQueue.size 500, completeJobBatchDelay 0, "
         "failJobBatchDelay 0 (those of its performance page)",
+    ),
+    "graphile-adding": Participant(
+        name="Graphile Worker, batched, and its `addJob`", family=GRAPHILE,
+        settings={"worker": BATCHED}, adds=True,
+        setting="the same, and jobs are added by `workerUtils.addJob`",
     ),
     "graphile-plain": Participant(
         name="Graphile Worker, plain", family=GRAPHILE, share=0.25,

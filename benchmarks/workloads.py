@@ -76,9 +76,10 @@ WORKLOADS: dict[str, Workload] = {
         title="From adding to starting, at 1,000 jobs a second",
         about="From the call that adds a job to its handler. Jobs on Graphile's tables are added "
         "by the same producer, as rows and notifications such as `add_job` makes, without what it "
-        "takes to plan them; the others by their own way of adding one. The producer waits "
-        "for nobody, so that who falls behind shows it.",
-        measure=measuring.latency, size=20, least=4, participants=EVERYBODY,
+        "takes to plan them; the others by their own way of adding one, and so are those of the "
+        "rows that name it. The producer waits for nobody, so that who falls behind shows it.",
+        measure=measuring.latency, size=20, least=4,
+        participants=(*EVERYBODY, "kongtask-adding", "graphile-adding"),
         shown=LATENCIES, timed=True,
     ),
     "one-queue": Workload(

@@ -98,6 +98,28 @@ const roles = {
     say("done", { per_second: took.length / total, ...quantiles(took) });
     await utils.release();
   },
+  // Nothing waits for the slow: whether or not the jobs before are in, the next one is added.
+  async produce() {
+    const utils = await connect();
+    say("ready");
+    await told();
+    const took = [];
+    const adding = [];
+    const add = async (n) => {
+      const t = process.hrtime.bigint();
+      await utils.addJob("bench", { n, t: Number(t) });
+      took.push(Number(process.hrtime.bigint() - t) / 1e6);
+    };
+    const begun = now();
+    for (let n = 0; n < order.jobs; n++) {
+      const wait = begun + n / order.rate - now();
+      if (wait > 0) await new Promise((done) => setTimeout(done, wait * 1e3));
+      adding.push(add(n));
+    }
+    await Promise.all(adding);
+    say("done", { rate: order.jobs / (now() - begun), ...quantiles(took) });
+    await utils.release();
+  },
   async work() {
     say("ready");
     await told();
