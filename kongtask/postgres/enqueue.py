@@ -17,6 +17,7 @@ from kongtask.core.job import Job
 from kongtask.core.new_job import NewJob
 from kongtask.core.task_spec import TaskSpec
 from kongtask.postgres.adding import Rows, add_many, add_one, at_its_ends
+from kongtask.postgres.pool import leaving_nothing
 from kongtask.postgres.records import translated_statement
 from kongtask.postgres.statements import statement
 from kongtask.tracing import Tracing
@@ -71,7 +72,7 @@ class _Sender:
         self._schema = schema
 
     async def fetch(self, name: str, arguments: tuple[object, ...]) -> Rows:
-        with translated_statement(self._schema):
+        with translated_statement(self._schema), leaving_nothing():
             rows: Rows = await self._executor.fetch(statement(name, self._schema), *arguments)
             return rows
 

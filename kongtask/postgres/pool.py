@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -69,6 +70,8 @@ _KEEPALIVE = (
     ("TCP_USER_TIMEOUT", int(UNACKNOWLEDGED * 1000)),
 )
 """Each is known to some systems only; in seconds, seconds, probes, milliseconds."""
+
+_leaves_nothing = ContextVar("kongtask_leaves_nothing", default=False)
 
 
 def describe(dsn: str) -> str:
@@ -180,8 +183,28 @@ async def open_pool(
         # With a least size asyncpg would connect by itself again and again through an outage, and
         # log a traceback each time.
         return await asyncpg.create_pool(
-            dsn, min_size=0, max_size=max_size, init=notice_cuts, **how
+            dsn, min_size=0, max_size=max_size, init=notice_cuts, reset=_tidy_up, **how
         )
+
+
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Say that statements within leave nothing behind in the session.
+
+    A pool that `open_pool` opened then takes its connection back as it is. To reset it, as it does
+    with those of others, is a second round trip, and a third of what adding a job takes.
+    """
+    token = _leaves_nothing.set(True)
+    try:
+        yield
+    finally:
+        _leaves_nothing.reset(token)
+
+
+async def _tidy_up(connection: Any) -> None:
+    """Reset a session as asyncpg does; it has rolled back and dropped listeners already."""
+    if not _leaves_nothing.get() and (query := connection.get_reset_query()):
+        await connection.execute(query)
 
 
 async def borrow(pool: asyncpg.Pool[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -260,3 +261,50 @@ async def test_a_job_that_a_race_loses_is_added_again(utils: WorkerUtils, pool: 
 async def test_ids_of_tasks_are_not_spent_on_moments_in_the_past(utils: WorkerUtils) -> None:
     job = await utils.add_job("t", spec=TaskSpec(run_at=datetime.now(UTC) - timedelta(days=400)))
     assert job.run_at < job.created_at
+
+
+async def last_statements(pool: Pool) -> list[str]:
+    """What KongTask's own sessions were asked last."""
+    query = """select query from pg_stat_activity
+        where datname = current_database() and application_name = 'kongtask'"""
+    return [row["query"] for row in await pool.fetch(query)]
+
+
+async def test_a_session_of_its_own_is_not_reset_after_an_addition(
+    pool: Pool, database_url: str
+) -> None:
+    """To reset it is a second round trip for each job that is added alone."""
+    async with await WorkerUtils.connect(database_url) as utils:
+        for number in range(3):
+            await utils.add_job("t", number)
+        [said] = await last_statements(pool)
+        assert "_kongtask_route_job" in said
+        await utils.add_jobs([("t", number, None) for number in range(3)])
+        assert len(await last_statements(pool)) == 1
+    assert await pool.fetchval(f"select count(*) from {JOBS}") == 6
+
+
+async def test_what_others_leave_in_such_a_session_is_reset(database_url: str) -> None:
+    async with await WorkerUtils.connect(database_url) as utils:
+        for _ in range(2):
+            async with utils.pool.acquire() as connection:
+                assert await connection.fetchval("show work_mem") != "7MB"
+                await connection.execute("set work_mem = '7MB'")
+                await connection.execute("select pg_advisory_lock(7)")
+            await utils.add_job("t")
+            async with utils.pool.acquire() as connection:
+                assert await connection.fetchval("show work_mem") != "7MB"
+        assert await utils.pool.fetchval("select count(*) from pg_locks where objid = 7") == 0
+
+
+async def test_a_transaction_that_was_left_open_does_not_take_an_addition_with_it(
+    pool: Pool, database_url: str
+) -> None:
+    async with await WorkerUtils.connect(database_url) as utils:
+        connection = await utils.pool.acquire()
+        await connection.execute("begin")
+        await connection.execute(f"delete from {JOBS}")
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncpg complains
+        await utils.pool.release(connection)
+        await utils.add_job("t")
+    assert await pool.fetchval(f"select count(*) from {JOBS}") == 1
