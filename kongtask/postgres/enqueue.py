@@ -7,7 +7,7 @@ if that transaction commits.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -72,8 +72,9 @@ class _Sender:
         self._schema = schema
 
     async def fetch(self, name: str, arguments: tuple[object, ...]) -> Rows:
-        with translated_statement(self._schema), leaving_nothing():
-            rows: Rows = await self._executor.fetch(statement(name, self._schema), *arguments)
+        query, is_pool = statement(name, self._schema), isinstance(self._executor, asyncpg.Pool)
+        with translated_statement(self._schema), leaving_nothing() if is_pool else nullcontext():
+            rows: Rows = await self._executor.fetch(query, *arguments)
             return rows
 
     @asynccontextmanager

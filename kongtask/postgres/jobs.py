@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from kongtask.clock import Clock
 from kongtask.core.control import When
 from kongtask.core.fetch_start import FRONT, Range
 from kongtask.errors import StoreUnavailable
@@ -20,6 +21,9 @@ from kongtask.postgres.life import PoolIdentity
 from kongtask.postgres.records import FetchedJobs, storable_text
 from kongtask.postgres.session import Session
 from kongtask.postgres.statements import statement
+
+QUEUES_LAST = 1.0
+"""Seconds after which to ask again whether there are named queues, once there were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +40,22 @@ class Failure:
 class JobStore:
     """The job table of one schema, as one pool of workers sees it."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], schema: str, identity: PoolIdentity) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        schema: str,
+        identity: PoolIdentity,
+        clock: Clock | None = None,
+    ) -> None:
         self._schema = schema
         self._identity = identity
         self._reads = Session(pool, schema)
         self._writes = Session(pool, schema)
         self._fetch = statement("fetch_jobs", schema)
         self._fetch_unqueued = statement("fetch_unqueued_jobs", schema)
+        self._clock = clock or Clock()
         self._may_have_queues = True  # until a fetch says otherwise
+        self._asks_from = 0.0
         self._task_names: dict[int, str] = {}
         self._task_ids: list[int] = []
 
@@ -72,9 +84,14 @@ class JobStore:
         if ranges is FRONT and not self._may_have_queues:
             rows = await self._reads.fetch(self._fetch_unqueued, *wanted)
         if not rows:  # nothing is due, or a named queue was made meanwhile
-            columns = _columns(ranges)
-            rows = await self._reads.fetch(self._fetch, *wanted, of_a_queue, *columns)
-            self._may_have_queues = have_queues = not rows or rows[0]["has_queues"]
+            now, have_queues = self._clock.monotonic(), True
+            asks = now >= self._asks_from
+            rows = await self._reads.fetch(
+                self._fetch, *wanted, of_a_queue, *_columns(ranges), asks
+            )
+            self._may_have_queues = not rows or rows[0]["has_queues"] is not False
+            if rows and asks and self._may_have_queues:
+                self._asks_from = now + QUEUES_LAST
         return FetchedJobs(rows, self._task_names, self._identity.pool_id, have_queues=have_queues)
 
     async def complete(self, job_ids: Sequence[int], *, have_queues: bool = True) -> set[int]:

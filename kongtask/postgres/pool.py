@@ -71,7 +71,14 @@ _KEEPALIVE = (
 )
 """Each is known to some systems only; in seconds, seconds, probes, milliseconds."""
 
-_leaves_nothing = ContextVar("kongtask_leaves_nothing", default=False)
+
+class _Promise:
+    """That nothing is left behind in a session, for as long as it holds."""
+
+    holds = True
+
+
+_promise: ContextVar[_Promise | None] = ContextVar("kongtask_promise", default=None)
 
 
 def describe(dsn: str) -> str:
@@ -194,16 +201,21 @@ def leaving_nothing() -> Iterator[None]:
     A pool that `open_pool` opened then takes its connection back as it is. To reset it, as it does
     with those of others, is a second round trip, and a third of what adding a job takes.
     """
-    token = _leaves_nothing.set(True)
+    promise = _Promise()
+    _promise.set(promise)
     try:
         yield
     finally:
-        _leaves_nothing.reset(token)
+        # Whatever is called by a connection that was opened meanwhile keeps a copy of the context.
+        promise.holds = False
 
 
 async def _tidy_up(connection: Any) -> None:
     """Reset a session as asyncpg does; it has rolled back and dropped listeners already."""
-    if not _leaves_nothing.get() and (query := connection.get_reset_query()):
+    promise = _promise.get()
+    if promise is not None and promise.holds:
+        return
+    if query := connection.get_reset_query():
         await connection.execute(query)
 
 

@@ -106,6 +106,12 @@ class Dispatcher:
         if any(run.outcome is RELEASED for run in runs):
             self.freed()
 
+    def hand_over(self) -> None:
+        """Have the jobs run that were fetched last, if they were not read yet."""
+        jobs, self._unread = self._unread, ()
+        if jobs:
+            self._crew.add(jobs)
+
     def stop(self) -> None:
         """Fetch no more, give back what has not begun, let the rest finish."""
         self._stopping.set()
@@ -136,7 +142,7 @@ class Dispatcher:
             await self._dispatch()
         finally:
             self._stopping.set()
-            self._hand_over()
+            self.hand_over()
             self._crew.stop()
             self._crew.give_back_waiting()
             await self._drain()
@@ -146,7 +152,7 @@ class Dispatcher:
             self._crew.give_back_stale()
             wanted = self._wanted() if self._more else 0
             if not wanted or self._fetcher.is_unsure:
-                self._hand_over()
+                self.hand_over()
             if wanted:
                 if not await self._fill(wanted):
                     return
@@ -182,7 +188,7 @@ class Dispatcher:
         self._more = False
         self._tell(WORKER_GET_JOB_START, wanted)
         if self._unread:
-            asyncio.get_running_loop().call_soon(self._hand_over)  # when the fetch is on its way
+            asyncio.get_running_loop().call_soon(self.hand_over)  # when the fetch is on its way
         try:
             jobs = await self._fetch_while_wanted(wanted)
         except Exception as error:  # also what the user's forbidden_flags_fn raises
@@ -191,19 +197,13 @@ class Dispatcher:
         self.is_answered, self._troubles = True, 0
         self._unread = jobs
         if len(jobs) < MANY:
-            self._hand_over()
+            self.hand_over()
         if self._fetcher.may_have_more:
             self._more = True
         if not jobs:
             self._tell(WORKER_GET_JOB_EMPTY, wanted)
             return not self._once or await self._once_more()
         return True
-
-    def _hand_over(self) -> None:
-        """Have the jobs run that were fetched last."""
-        jobs, self._unread = self._unread, ()
-        if jobs:
-            self._crew.add(jobs)
 
     async def _fetch_while_wanted(self, wanted: int) -> Sequence[Job]:
         try:

@@ -96,7 +96,7 @@ class WorkerPool:
         self.pool_id = identity.pool_id
         self._worker_ids = [f"worker-{clock.token()}" for _ in range(options.concurrency)]
         self._announcer = Announcer(self.pool_id, self._worker_ids, options)
-        self._store = JobStore(pool, options.schema, identity)
+        self._store = JobStore(pool, options.schema, identity, clock)
         tracing = Tracing(dsn)
         self._queue = JobQueue(pool, options.schema, tracing)
         self._outage = Outage(
@@ -371,6 +371,7 @@ class WorkerPool:
 
     def _cancelled(self, pool_id: str, job_ids: set[int]) -> None:
         if pool_id == self.pool_id:
+            self._dispatcher.hand_over()
             self._crew.cancel(job_ids)
 
     def _migrated(self, breaking: bool) -> None:

@@ -9,9 +9,10 @@
 -- $6 int[]        ranges of priorities, in order and apart: the first of each; null for one of all
 -- $7 timestamptz[]  the run_at to begin at within the first priority, or null for the earliest
 -- $8 int[]        the last priority of each
+-- $9 boolean      whether to tell if there are named queues: dead rows of queues may make it slow
 -- returns         one row a job, locked, its attempt already counted; moments in seconds since 1970,
 --                 which cost the client a tenth of what timestamps do; and whether the schema has
---                 any named queue: without, the next fetch may be that of fetch_unqueued_jobs.sql
+--                 any named queue, or null: without, fetch_unqueued_jobs.sql may be next
 with due as (
     select found.id, found.job_queue_id, found.priority, found.run_at
     from unnest(
@@ -84,4 +85,6 @@ returning
     date_part('epoch', jobs.updated_at) as updated_at, jobs.key, jobs.revision,
     (select date_part('epoch', now())) as locked_at, jobs.traceparent, jobs.tracestate,
     jobs.task_id, jobs.flags::text as flags_json,
-    (select exists (select from {schema}._private_job_queues)) as has_queues
+    case when $9::boolean then (
+        select exists (select from {schema}._private_job_queues)
+    ) end as has_queues

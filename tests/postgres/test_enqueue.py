@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
+from waiting import until
 
 from kongtask import (
     InvalidJob,
@@ -21,6 +22,7 @@ from kongtask import (
     TaskSpec,
     WorkerUtils,
 )
+from kongtask.postgres.pool import leaving_nothing
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 JOBS = "graphile_worker._private_jobs"
@@ -277,11 +279,13 @@ async def test_a_session_of_its_own_is_not_reset_after_an_addition(
     async with await WorkerUtils.connect(database_url) as utils:
         for number in range(3):
             await utils.add_job("t", number)
+
+        async def is_alone() -> bool:  # it looked who answers there
+            return len(await last_statements(pool)) == 1
+
+        await until(is_alone)
         [said] = await last_statements(pool)
         assert "_kongtask_route_job" in said
-        await utils.add_jobs([("t", number, None) for number in range(3)])
-        assert len(await last_statements(pool)) == 1
-    assert await pool.fetchval(f"select count(*) from {JOBS}") == 6
 
 
 async def test_what_others_leave_in_such_a_session_is_reset(database_url: str) -> None:
@@ -297,14 +301,38 @@ async def test_what_others_leave_in_such_a_session_is_reset(database_url: str) -
         assert await utils.pool.fetchval("select count(*) from pg_locks where objid = 7") == 0
 
 
-async def test_a_transaction_that_was_left_open_does_not_take_an_addition_with_it(
+async def test_who_listens_on_a_session_that_an_addition_opened_is_reset_too(
+    database_url: str,
+) -> None:
+    """What asyncpg calls for a connection runs in the context in which that was opened."""
+    heard = asyncio.Event()
+
+    async def hear(*_: object) -> None:
+        async with utils.pool.acquire() as connection:
+            await connection.execute("set work_mem = '7MB'")
+        heard.set()
+
+    async with await WorkerUtils.connect(database_url) as utils:
+        await utils.add_job("t")
+        async with utils.pool.acquire() as listening:
+            await listening.add_listener("something", hear)
+            await utils.pool.execute("notify something")
+            await heard.wait()
+            await listening.remove_listener("something", hear)
+        async with utils.pool.acquire() as one, utils.pool.acquire() as other:
+            for each in (one, other):
+                assert await each.fetchval("show work_mem") != "7MB"
+
+
+async def test_a_transaction_that_was_left_open_is_rolled_back(
     pool: Pool, database_url: str
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncpg complains
     async with await WorkerUtils.connect(database_url) as utils:
-        connection = await utils.pool.acquire()
-        await connection.execute("begin")
-        await connection.execute(f"delete from {JOBS}")
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncpg complains
-        await utils.pool.release(connection)
+        with leaving_nothing():
+            connection = await utils.pool.acquire()
+            await connection.execute("begin")
+            await connection.execute(f"lock table {JOBS}")
+            await utils.pool.release(connection)
         await utils.add_job("t")
     assert await pool.fetchval(f"select count(*) from {JOBS}") == 1

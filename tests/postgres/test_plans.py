@@ -37,7 +37,7 @@ async def test_a_fetch_looks_up_the_queues_of_its_jobs_only(
     await session.execute(f"prepare looking as {statement('fetch_jobs', SCHEMA)}")
     plan = await session.fetchval(
         "explain (analyze, format json) "
-        f"execute looking('me', array[{task}], 10, null, 1, null, null, null)"
+        f"execute looking('me', array[{task}], 10, null, 1, null, null, null, true)"
     )
     found = [
         node["Actual Rows"] * node["Actual Loops"]

@@ -132,6 +132,7 @@ async def test_running_failing_and_handling_a_job_keep_its_trace(connection: Any
         None,
         None,
         None,
+        True,
     )
     await connection.fetch(
         statement("fail_jobs", DEFAULT_SCHEMA), "pool", ids, ["no"], [None], [None], [False], [None]

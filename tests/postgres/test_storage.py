@@ -47,7 +47,7 @@ async def settings(connection: Any, table: str) -> set[str]:
 async def work(connection: Any, limit: int) -> int:
     """Fetch and complete jobs."""
     fetch = statement("fetch_jobs", DEFAULT_SCHEMA)
-    rows = await connection.fetch(fetch, POOL_ID, [1], limit, None, 1, None, None, None)
+    rows = await connection.fetch(fetch, POOL_ID, [1], limit, None, 1, None, None, None, True)
     ids = [row["id"] for row in rows]
     await connection.fetch(statement("complete_jobs", DEFAULT_SCHEMA), POOL_ID, ids)
     return len(ids)

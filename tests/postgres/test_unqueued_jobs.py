@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from kongtask import TaskSpec, WorkerUtils
+from kongtask.clock import Clock
 from kongtask.core.fetch_start import Range
 from kongtask.core.job import Job
-from kongtask.postgres.jobs import JobStore
+from kongtask.postgres.jobs import QUEUES_LAST, JobStore
 from kongtask.postgres.life import PoolIdentity
 from kongtask.postgres.session import RowHeld
 from kongtask.postgres.statements import statement
@@ -29,7 +30,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 class Watched:
     """A pool's job table, and which of its statements were sent."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], store: JobStore, sent: list[str]) -> None:
+    def __init__(self, pool: asyncpg.Pool[Any], store: JobStore, sent: list[Any]) -> None:
         self.utils, self._store, self._sent = WorkerUtils(pool), store, sent
 
     async def fetch(self, limit: int = 10, flags: tuple[str, ...] = (), **more: Any) -> list[Job]:
@@ -46,7 +47,13 @@ class Watched:
 
     @property
     def sent(self) -> list[str]:
-        return [OF[query] for query in self._sent if query in OF]
+        return [OF[each.query] for each in self._sent if each.query in OF]
+
+    @property
+    def asked(self) -> bool:
+        """Whether the one statement that was sent asked if there are named queues."""
+        [fetch] = [each for each in self._sent if each.query in OF]
+        return bool(fetch.args[-1])
 
     async def has_settled(self) -> None:
         """Fetch a job, so that it is known that there are no named queues."""
@@ -55,18 +62,32 @@ class Watched:
         await self.complete([job.id])
 
 
+class Still(Clock):
+    """A clock that is moved by hand."""
+
+    now_is = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_is
+
+
 @pytest.fixture
-async def watched(database_url: str) -> AsyncIterator[Watched]:
-    sent: list[str] = []
+def clock() -> Still:
+    return Still()
+
+
+@pytest.fixture
+async def watched(database_url: str, clock: Still) -> AsyncIterator[Watched]:
+    sent: list[Any] = []
 
     async def connect(*arguments: Any, **options: Any) -> Any:
         connection = await asyncpg.connect(*arguments, **options)
-        connection.add_query_logger(lambda query: sent.append(query.query))
+        connection.add_query_logger(sent.append)
         return connection
 
     identity = PoolIdentity(pool_id="pool-me", host="", concurrency=1, tasks=("t", "u"))
     async with asyncpg.create_pool(database_url, min_size=0, connect=connect) as pool:
-        store = JobStore(pool, SCHEMA, identity)
+        store = JobStore(pool, SCHEMA, identity, clock)
         await store.register_tasks()
         yield Watched(pool, store, sent)
         await store.abandon()
@@ -107,11 +128,26 @@ async def test_where_a_named_queue_is_each_fetch_is_one_statement(watched: Watch
         assert watched.sent == ["fetch_jobs"]
 
 
-async def test_a_queue_that_is_gone_is_not_missed(watched: Watched) -> None:
+async def test_while_there_are_named_queues_it_asks_for_them_once_a_second(
+    watched: Watched, clock: Still
+) -> None:
+    """To look for one walks over all that are dead."""
+    await watched.utils.add_job("t", None, TaskSpec(queue_name="line"))
+    asked = []
+    for moment in (0.0, 0.3, 0.9, 1.0, 1.9):
+        await watched.utils.add_job("t")
+        clock.now_is = 100 + moment
+        assert await watched.fetch()
+        asked.append(watched.asked)
+    assert asked == [True, False, False, True, False]
+
+
+async def test_a_queue_that_is_gone_is_not_missed(watched: Watched, clock: Still) -> None:
     await watched.utils.add_job("t", None, TaskSpec(queue_name="line"))
     [job] = await watched.fetch()
     await watched.complete([job.id])
     await watched.utils.cleanup(["gc_job_queues"])
+    clock.now_is += QUEUES_LAST
     await watched.has_settled()
     await watched.utils.add_job("t")
     assert await watched.fetch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from kongtask.worker import dispatcher
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 AHEAD = 500
+FEW = dispatcher.MANY // 2
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +65,21 @@ async def test_the_next_fetch_is_sent_before_many_jobs_are_read(
     await assert_nothing_left(pool)
 
 
-async def test_few_jobs_are_read_at_once(pool: Pool, seen: list[tuple[str, int]]) -> None:
+async def test_few_jobs_are_read_at_once(
+    pool: Pool, seen: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "fetch_size", lambda **_: FEW)
+    await add(pool, "nothing", range(4 * FEW))
     async with await run_task_list({"nothing": nothing}, pool, options()):
         await until(lambda: ("arrived", 0) in seen)
-        seen.clear()
-        await add(pool, "nothing", range(dispatcher.MANY - 1))
-        await until(lambda: ("read", dispatcher.MANY - 1) in seen)
-    arrived = seen.index(("arrived", dispatcher.MANY - 1))
-    assert seen[arrived + 1] == ("read", dispatcher.MANY - 1)
+    followed = [seen[at + 1] for at, each in enumerate(seen) if each == ("arrived", FEW)]
+    assert followed == [("read", FEW)] * 4
 
 
-async def test_jobs_that_were_not_read_yet_are_given_back_at_the_end(
+async def test_jobs_that_were_not_read_yet_are_given_back_before_the_others_have_ended(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = JobStore.fetch
+    fetch, go = JobStore.fetch, asyncio.Event()
 
     async def last(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
         found = await fetch(store, *arguments, **options)
@@ -84,14 +87,51 @@ async def test_jobs_that_were_not_read_yet_are_given_back_at_the_end(
             workers.stop("enough")
         return found
 
-    monkeypatch.setattr(JobStore, "fetch", last)
-    await add(pool, "nothing", range(2 * AHEAD))
-    workers = await run_task_list({"nothing": nothing}, pool, options(concurrency=1))
-    await workers.wait()
+    async def hold(_payload: Any, _helpers: Any) -> None:
+        await go.wait()
 
+    monkeypatch.setattr(JobStore, "fetch", last)
+    tasks = {"nothing": nothing, "hold": hold}
+    workers = await run_task_list(tasks, pool, options(concurrency=1))
+    await add(pool, "hold", [0])
+    await until(lambda: workers.running)
+    await add(pool, "nothing", range(2 * AHEAD))
+
+    async def are_free() -> bool:
+        return workers.is_stopping and await locked(pool) == 1
+
+    await until(are_free)
+    assert len(workers.running) == 1
+    go.set()
+    await workers.wait()
     assert {row["attempts"] for row in await rows(pool)} == {0}
     assert len(await rows(pool)) == 2 * AHEAD
-    assert await locked(pool) == 0
+
+
+async def test_a_job_that_is_cancelled_before_it_was_read_does_not_run(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "fetch_size", lambda **_: AHEAD)
+    fetch, ran, cancelled = JobStore.fetch, [], set[int]()
+
+    async def cancelling(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
+        found = await fetch(store, *arguments, **options)
+        if len(found) >= dispatcher.MANY:
+            one = found[-1]
+            cancelled.add(one.payload)
+            loop = asyncio.get_running_loop()  # before the jobs are handed over
+            loop.call_soon(workers._cancelled, workers.pool_id, {one.id})
+        return found
+
+    async def note(payload: int, _helpers: Any) -> None:
+        ran.append(payload)
+
+    monkeypatch.setattr(JobStore, "fetch", cancelling)
+    await add(pool, "note", range(3 * AHEAD))
+    async with await run_task_list({"note": note}, pool, options()) as workers:
+        await until(lambda: len(ran) + len(cancelled) >= 3 * AHEAD)
+    assert sorted(ran) == sorted({*range(3 * AHEAD)} - cancelled)
+    assert len(cancelled) == 3
 
 
 async def test_jobs_that_were_not_read_yet_are_held(
