@@ -69,7 +69,7 @@ class FetchedJobs(Sequence[Job]):
         self._task_names = task_names
         self._pool_id = pool_id
         self._is_sorted = False
-        self.have_queues = have_queues and any(row[_QUEUE] is not None for row in rows)
+        self.have_queues = have_queues and bool([row for row in rows if row[_QUEUE] is not None])
 
     def __len__(self) -> int:
         """Return how many there are, which reads none."""

@@ -101,9 +101,13 @@ class Dispatcher:
         """Hear that outcomes are written: a named queue, or a job itself, may be fetched."""
         if lost:
             self._fetcher.is_unsure = True  # its queue may still be locked by this pool
-        if self._once or self._is_held_up or any(run.job.queue_name is not None for run in runs):
+        if (
+            self._once
+            or self._is_held_up
+            or [run for run in runs if run.job.queue_name is not None]
+        ):
             self.nudge()
-        if any(run.outcome is RELEASED for run in runs):
+        if [run for run in runs if run.outcome is RELEASED]:
             self.freed()
 
     def hand_over(self) -> None:

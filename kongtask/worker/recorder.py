@@ -207,8 +207,8 @@ _Write = Callable[[JobStore, Sequence[Run]], Awaitable[set[int]]]
 
 
 async def _complete(store: JobStore, runs: Sequence[Run]) -> set[int]:
-    have_queues = any(run.job.queue_name is not None for run in runs)
-    return await store.complete([run.job.id for run in runs], have_queues=have_queues)
+    queued = [run for run in runs if run.job.queue_name is not None]
+    return await store.complete([run.job.id for run in runs], have_queues=bool(queued))
 
 
 async def _fail(store: JobStore, runs: Sequence[Run]) -> set[int]:
