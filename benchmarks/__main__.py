@@ -109,7 +109,10 @@ def _measure(given: argparse.Namespace, results: Results, output: Path) -> None:
             workload = WORKLOADS[name]
             taking_part = _taking_part(lab, workload, given.participants, results)
             measured = _rounds(lab, name, taking_part, scale, rounds)
-            measured |= {"commit_us": machine["commit_us"], "revision": measured_at}
+            measured |= {
+                "commit_us": machine["commit_us"], "revision": measured_at,
+                "processor": machine["processor"],
+            }  # fmt: skip
             results.setdefault("workloads", {})[name] = measured
             lab.forget()
             _save(results, output)

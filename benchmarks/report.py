@@ -42,9 +42,10 @@ Made by the benchmark from [results.json](performance/results.json). How it is m
 that is fair, stands in [benchmarks/README.md](../benchmarks/README.md).
 
 Read the ratios: those of one table come from one run on one machine, everybody in turn, and carry
-over better than jobs a second do. Tables may come from several runs: below each title stands which
-revision was measured, when, how much of a full run it was, how long a commit took then, and who was
-left out of it. Beside what the medians say stands what single rounds say, from least to most.
+over better than jobs a second do. Tables may come from several runs, and from several machines of
+the same size: below each title stands which revision was measured, when, on which processor, how
+much of a full run it was, how long a commit took then, and who was left out of it. Beside what the
+medians say stands what single rounds say, from least to most.
 """
 
 
@@ -99,7 +100,7 @@ def _machine(results: Results) -> str:
     settings = machine["settings"]
     told = ", ".join(f"`{name} = {settings[name]}`" for name in settings if name[:6] != "listen")
     return (
-        f"Measured on {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} "
+        f"Last measured on {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} "
         f"GiB of memory, {machine['system']}; Python {machine['python']}, Node.js "
         f"{machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; {told}.\n"
     )
@@ -185,6 +186,7 @@ def _circumstances(workload: Workload, measured: Mapping[str, Any]) -> str:
         (
             f"rounds: {measured['rounds']}; {measured['date'][:10]}, "
             f"revision {measured.get('revision', 'not recorded')}",
+            f"; {measured.get('processor', 'processor not recorded')}",
             f"; a commit took {commit:.0f} µs" if commit else "; no commit time recorded",
             f"; {scale:.2g} of a full run" if scale != 1 else "",
             f"; left out this time: {', '.join(left_out)}" if left_out else "",
