@@ -101,8 +101,8 @@ def _machine(results: Results) -> str:
     told = ", ".join(f"`{name} = {settings[name]}`" for name in settings if name[:6] != "listen")
     return (
         f"Last measured on {machine['cores']} cores of {machine['processor']}, "
-        f"{machine['memory_gib']} GiB of memory, {machine['system']}; Python {machine['python']}, Node.js "
-        f"{machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; {told}.\n"
+        f"{machine['memory_gib']} GiB of memory, {machine['system']}; Python {machine['python']}, "
+        f"Node.js {machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; {told}.\n"
     )
 
 
