@@ -102,7 +102,8 @@ def _machine(results: Results) -> str:
     return (
         f"Last measured on {machine['cores']} cores of {machine['processor']}, "
         f"{machine['memory_gib']} GiB of memory, {machine['system']}; Python {machine['python']}, "
-        f"Node.js {machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; {told}.\n"
+        f"Node.js {machine['node']}; PostgreSQL {machine['postgresql']} on the same machine; "
+        f"{told}.\n"
     )
 
 
