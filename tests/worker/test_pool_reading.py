@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -48,6 +48,25 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
+OnArrival = Callable[[Callable[[FetchedJobs], None]], None]
+
+
+@pytest.fixture
+def on_arrival(monkeypatch: pytest.MonkeyPatch) -> OnArrival:
+    """Call something with what each fetch brings, before the dispatcher hears of it."""
+    fetch = JobStore.fetch
+
+    def arrange(call: Callable[[FetchedJobs], None]) -> None:
+        async def fetched(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
+            found = await fetch(store, *arguments, **options)
+            call(found)
+            return found
+
+        monkeypatch.setattr(JobStore, "fetch", fetched)
+
+    return arrange
+
+
 async def nothing(_payload: Any, _helpers: Any) -> None:
     pass
 
@@ -77,20 +96,18 @@ async def test_few_jobs_are_read_at_once(
 
 
 async def test_jobs_that_were_not_read_yet_are_given_back_before_the_others_have_ended(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, on_arrival: OnArrival
 ) -> None:
-    fetch, go = JobStore.fetch, asyncio.Event()
+    go = asyncio.Event()
 
-    async def last(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
-        found = await fetch(store, *arguments, **options)
+    def end(found: FetchedJobs) -> None:
         if len(found) >= dispatcher.MANY:
             workers.stop("enough")
-        return found
 
     async def hold(_payload: Any, _helpers: Any) -> None:
         await go.wait()
 
-    monkeypatch.setattr(JobStore, "fetch", last)
+    on_arrival(end)
     tasks = {"nothing": nothing, "hold": hold}
     workers = await run_task_list(tasks, pool, options(concurrency=1))
     await add(pool, "hold", [0])
@@ -109,24 +126,23 @@ async def test_jobs_that_were_not_read_yet_are_given_back_before_the_others_have
 
 
 async def test_a_job_that_is_cancelled_before_it_was_read_does_not_run(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, on_arrival: OnArrival
 ) -> None:
     monkeypatch.setattr(dispatcher, "fetch_size", lambda **_: AHEAD)
-    fetch, ran, cancelled = JobStore.fetch, [], set[int]()
+    ran: list[int] = []
+    cancelled = set[int]()
 
-    async def cancelling(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
-        found = await fetch(store, *arguments, **options)
+    def cancel_last(found: FetchedJobs) -> None:
         if len(found) >= dispatcher.MANY:
             one = found[-1]
             cancelled.add(one.payload)
             loop = asyncio.get_running_loop()  # before the jobs are handed over
             loop.call_soon(workers._cancelled, workers.pool_id, {one.id})
-        return found
 
     async def note(payload: int, _helpers: Any) -> None:
         ran.append(payload)
 
-    monkeypatch.setattr(JobStore, "fetch", cancelling)
+    on_arrival(cancel_last)
     await add(pool, "note", range(3 * AHEAD))
     async with await run_task_list({"note": note}, pool, options()) as workers:
         await until(lambda: len(ran) + len(cancelled) >= 3 * AHEAD)
@@ -135,21 +151,19 @@ async def test_a_job_that_is_cancelled_before_it_was_read_does_not_run(
 
 
 async def test_jobs_that_were_not_read_yet_are_held(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, on_arrival: OnArrival
 ) -> None:
     """What a pool that is unsure does not hold is given back, so that others run it: not those."""
     monkeypatch.setattr(dispatcher, "fetch_size", lambda **_: AHEAD)
-    fetch, ran = JobStore.fetch, []
+    ran: list[int] = []
 
-    async def unsure(store: JobStore, *arguments: Any, **options: Any) -> FetchedJobs:
-        found = await fetch(store, *arguments, **options)
+    def unsure(_: FetchedJobs) -> None:
         workers._dispatcher._fetcher.is_unsure = True
-        return found
 
     async def note(payload: int, _helpers: Any) -> None:
         ran.append(payload)
 
-    monkeypatch.setattr(JobStore, "fetch", unsure)
+    on_arrival(unsure)
     await add(pool, "note", range(3 * AHEAD))
     async with await run_task_list({"note": note}, pool, options()) as workers:
         await until(lambda: len(ran) >= 3 * AHEAD)
