@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import asyncpg
 
-from kongtask.core.job import Job
+from kongtask.core.job import AT_ONCE, PUT, Job, OpenJob
 from kongtask.errors import InvalidJob
 from kongtask.postgres.pool import LOST
 from kongtask.postgres.refusals import lost, refusal
@@ -43,14 +43,12 @@ _ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _ATTEMPTS, _TASK, _FLAGS = map(
     _COLUMNS.index,
     ("id", "payload_json", "queue_name", "priority", "run_at", "attempts", "task_id", "flags_json"),
 )
-_PUT = {name: member.__set__ for name, member in vars(Job).items() if hasattr(member, "__set__")}
-_PUT_REST = vars(Job.__base__)["_rest"].__set__
 _LATER = [
-    (_PUT[name], at)
+    (PUT[name], at)
     for at, name in enumerate(_COLUMNS)
-    if name in _PUT and at not in (_ID, _PAYLOAD, _QUEUE, _ATTEMPTS) and not name.endswith("_at")
+    if name in PUT and name not in AT_ONCE and not name.endswith("_at")
 ]
-_MOMENTS = [(_PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswith("_at")]
+_MOMENTS = [(PUT[name], at) for at, name in enumerate(_COLUMNS) if name.endswith("_at")]
 
 
 class FetchedJobs(Sequence[Job]):
@@ -108,21 +106,20 @@ class FetchedJobs(Sequence[Job]):
             for put, at in _MOMENTS:
                 put(job, moment(row[at]))
             flags = row[_FLAGS]
-            _PUT["flags"](job, () if flags is None else tuple(sorted(json.loads(flags))))
-            _PUT["locked_by"](job, pool_id)
+            PUT["flags"](job, () if flags is None else tuple(sorted(json.loads(flags))))
+            PUT["locked_by"](job, pool_id)
 
-        new, put_id, put_payload = Job.__new__, _PUT["id"], _PUT["payload_json"]
-        put_queue, put_task, put_rest = _PUT["queue_name"], _PUT["task_identifier"], _PUT_REST
-        put_attempts = _PUT["attempts"]
-        jobs = []
+        jobs: list[Any] = []
         for row in rows:
-            job = new(Job)
-            put_id(job, row[_ID])
-            put_payload(job, row[_PAYLOAD])
-            put_queue(job, row[_QUEUE])
-            put_task(job, task_names[row[_TASK]])
-            put_attempts(job, row[_ATTEMPTS])
-            put_rest(job, (fill, row))
+            job: Any = OpenJob()
+            job.id = row[_ID]
+            job.payload_json = row[_PAYLOAD]
+            job.queue_name = row[_QUEUE]
+            job.task_identifier = task_names[row[_TASK]]
+            job.attempts = row[_ATTEMPTS]
+            job._fill = fill
+            job._source = row
+            job.__class__ = Job
             jobs.append(job)
         return jobs
 

@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from kongtask.core.job import Job
 from kongtask.logger import ScopedLogger, StandardLogger
@@ -25,13 +26,16 @@ PROCESS_END = 10.0
 """Seconds that processes have to end."""
 
 
-class Call(Protocol):
-    """Calls one handler. `is_cancellable`: cancelling the call ends the handler."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How one handler is called.
 
+    handle: returns something to await, which gives what the handler returns or raises.
+    is_cancellable: whether to cancel what is awaited ends the handler.
+    """
+
+    handle: Callable[[Any, Helpers], Awaitable[Any]]
     is_cancellable: bool
-
-    def __call__(self, payload: Any, helpers: Helpers) -> Awaitable[Any]:
-        """Return something to await, which gives what the handler returns or raises."""
 
 
 class Calls:
@@ -45,10 +49,10 @@ class Calls:
     def of(self, handler: TaskHandler, options: TaskOptions) -> Call:
         """Return the way to call a handler."""
         if is_coroutine_handler(handler):
-            return _OnLoop(handler)
+            return Call(handler, is_cancellable=True)
         if options.process:
-            return _InProcess(handler, self._process_pool)
-        return _InThread(handler, self._threads)
+            return Call(_InProcess(handler, self._process_pool), is_cancellable=True)
+        return Call(_InThread(handler, self._threads), is_cancellable=False)
 
     async def close(self) -> None:
         """End processes and let go of threads; one that runs a handler goes on by itself."""
@@ -71,19 +75,7 @@ class Calls:
         return self._processes
 
 
-class _OnLoop:
-    is_cancellable = True
-
-    def __init__(self, handler: TaskHandler) -> None:
-        self._handler = handler
-
-    def __call__(self, payload: Any, helpers: Helpers) -> Any:
-        return self._handler(payload, helpers)
-
-
 class _InThread:
-    is_cancellable = False
-
     def __init__(self, handler: TaskHandler, threads: ThreadPoolExecutor) -> None:
         self._handler = handler
         self._threads = threads
@@ -100,8 +92,6 @@ class _InThread:
 
 
 class _InProcess:
-    is_cancellable = True
-
     def __init__(self, handler: TaskHandler, pool: Callable[[], ProcessPool]) -> None:
         self._handler = handler
         self._pool = pool

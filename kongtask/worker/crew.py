@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 
 from kongtask.core.attempt import CANCELLED, RELEASED, Outcome
@@ -22,16 +23,13 @@ from kongtask.worker.executor import Executor
 from kongtask.worker.options import WorkerPoolOptions
 from kongtask.worker.recorder import Recorder
 from kongtask.worker.run import Run
-from kongtask.worker.stepping import in_context
+from kongtask.worker.stepping import ENDED, begun, rest_of
 
 JOBS_A_TURN = 50
 """Jobs that one worker runs at most before the event loop turns, when none has to wait."""
 
 LONGEST_TURN = 0.005
 """Seconds after which it turns anyway."""
-
-Waiting = tuple[Job, float]
-"""A job, and the monotonic moment at which it was fetched."""
 
 
 class Crew:
@@ -51,8 +49,8 @@ class Crew:
         self._recorder = recorder
         self._options = options
         self._on_room = on_room
-        self._waiting: deque[Waiting] = deque()
-        self._lines: dict[str, deque[Waiting]] = {}
+        self._waiting: deque[Run] = deque()
+        self._lines: dict[str, deque[Run]] = {}
         self._lined = 0
         self._running: dict[int, Run] = {}
         self._is_calling = False
@@ -85,25 +83,25 @@ class Crew:
     @property
     def held(self) -> list[int]:
         """The ids of the jobs that are fetched or run."""
-        lined = [job.id for line in list(self._lines.values()) for job, _ in list(line)]
-        return [*(job.id for job, _ in list(self._waiting)), *lined, *list(self._running)]
+        lined = [run.job.id for line in list(self._lines.values()) for run in list(line)]
+        return [*(run.job.id for run in list(self._waiting)), *lined, *list(self._running)]
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs, in the order in which they should run."""
         now = self._options.clock.monotonic()
         for job in jobs:
-            run = self._running.get(job.id)
-            if run is not None:  # others freed it, and here it is again: one run at a time
-                self._lose(run)
-                run.successor = job
-            elif job.queue_name is None:
-                self._waiting.append((job, now))
-            elif job.queue_name in self._lines:
-                self._lines[job.queue_name].append((job, now))
+            going, queue_name = self._running.get(job.id), job.queue_name
+            if going is not None:  # others freed it, and here it is again: one run at a time
+                self._lose(going)
+                going.successor = job
+            elif queue_name is None:
+                self._waiting.append(Run(job, now))
+            elif queue_name in self._lines:
+                self._lines[queue_name].append(Run(job, now))
                 self._lined += 1
             else:
-                self._lines[job.queue_name] = deque()
-                self._waiting.append((job, now))
+                self._lines[queue_name] = deque()
+                self._waiting.append(Run(job, now))
         self._call()
 
     def stop(self) -> None:
@@ -115,8 +113,7 @@ class Crew:
         for run in self.runs:
             if run.job.id in job_ids:
                 self._tell_to_end(run, JobCancelled("cancelled while it ran"))
-        for job in self._taken_out(lambda job, _: job.id in job_ids):
-            self._recorder.record(Run(job, outcome=CANCELLED))
+        self._record(self._taken_out(lambda run: run.job.id in job_ids), CANCELLED)
         self._call()
 
     def lost(self, job_ids: Collection[int], asked_at: float) -> None:
@@ -126,19 +123,20 @@ class Crew:
         for run in self.runs:
             if run.job.id in job_ids and run.at <= asked_at:
                 self._lose(run)
-        self._taken_out(lambda job, at: job.id in job_ids and at <= asked_at)
+        self._taken_out(lambda run: run.job.id in job_ids and run.fetched_at <= asked_at)
         self._call()
 
     def give_back_stale(self) -> None:
         """Give back what was fetched a while ago and not begun: others may have room."""
         oldest = self._options.clock.monotonic() - LONGEST_WAIT
-        heads = (each[0][1] for each in (self._waiting, *self._lines.values()) if each)
+        heads = (each[0].fetched_at for each in (self._waiting, *self._lines.values()) if each)
         if min(heads, default=oldest + 1) <= oldest:
-            self._give_back(self._taken_out(lambda _, at: at <= oldest, whole_lines=True))
+            stale = self._taken_out(lambda run: run.fetched_at <= oldest, whole_lines=True)
+            self._record(stale, RELEASED)
 
     def give_back_waiting(self) -> None:
         """Give back all that was not begun."""
-        self._give_back(self._taken_out(lambda job, at: True, whole_lines=True))
+        self._record(self._taken_out(lambda run: True, whole_lines=True), RELEASED)
 
     async def ended(self, timeout: float | None, or_when: asyncio.Event) -> bool:
         """Return whether all runs have ended, after so many seconds or the event at the latest."""
@@ -169,7 +167,8 @@ class Crew:
         for run in self.runs:
             del self._running[run.job.id]
             run.is_given_up = True
-            self._end(run, outcome(run.job))
+            # Another one is recorded: its handler may still say what became of this one.
+            self._end(replace(run, outcome=outcome(run.job)), self._options.clock.monotonic())
         return [run.job for run in runs]
 
     def job_of(self, task: asyncio.Task[Any]) -> str | None:
@@ -192,41 +191,51 @@ class Crew:
         self._is_calling = False
         task = asyncio.current_task()
         assert task is not None
-        monotonic, waiting = self._options.clock.monotonic, self._waiting
-        execute, call = self._executor.execute, self._call
-        left, until, is_heard = JOBS_A_TURN, monotonic() + LONGEST_TURN, self._wants(JOB_START)
         try:
-            while waiting and not self._stopping:
-                job, _ = waiting.popleft()
-                run = Run(job, worker_id, monotonic(), task=task)
-                self._running[job.id] = run
-                if is_heard:
-                    self._options.events.emit(JOB_START, JobStartData(worker_id=worker_id, job=job))
-                outcome = await in_context(execute(run), copy_context(), call)
-                if not run.is_given_up:
-                    del self._running[job.id]
-                    self._end(run, outcome)
+            while self._waiting and not self._stopping:
+                await self._turn(worker_id, task)
                 if task.cancelling():
                     return  # a fresh task goes on: no later job is to hear of it
-                left -= 1
-                if not left or run.at + run.seconds > until:
+                if self._waiting:
                     await asyncio.sleep(0)
-                    left, until = JOBS_A_TURN, monotonic() + LONGEST_TURN
-                    is_heard = self._wants(JOB_START)
         finally:
             self._idle.append(worker_id)
             self._call()
 
-    def _end(self, run: Run, outcome: Outcome) -> None:
-        run.outcome = outcome
-        run.seconds = self._options.clock.monotonic() - run.at
+    async def _turn(self, worker_id: str, task: asyncio.Task[None]) -> None:
+        """Run jobs until none waits or it is time that the event loop turns."""
+        monotonic, waiting, running = self._options.clock.monotonic, self._waiting, self._running
+        execute, is_heard = self._executor.way(), self._wants(JOB_START)
+        now = monotonic()
+        until = now + LONGEST_TURN
+        for _ in range(JOBS_A_TURN):
+            run = waiting.popleft()
+            run.worker_id, run.task, run.at = worker_id, task, now
+            running[run.job.id] = run
+            if is_heard:
+                told = JobStartData(worker_id=worker_id, job=run.job)
+                self._options.events.emit(JOB_START, told)
+            coroutine, context = execute(run), copy_context()
+            waits_for = begun(coroutine, context)
+            if waits_for is not ENDED:
+                self._call()
+                await rest_of(coroutine, context, waits_for)
+            now = monotonic()
+            if not run.is_given_up:
+                del running[run.job.id]
+                self._end(run, now)
+            if not waiting or now > until or task.cancelling() or self._stopping:
+                return
+
+    def _end(self, run: Run, now: float) -> None:
+        run.seconds = now - run.at
         if run.is_lost:
             self._recorder.forfeit(run)
         else:
             self._recorder.record(run)
         self.finished += 1
         if run.successor is not None:
-            self._waiting.append((run.successor, self._options.clock.monotonic()))
+            self._waiting.append(Run(run.successor, now))
         elif run.job.queue_name is not None:
             self._advance(run.job.queue_name)
         self._on_room()
@@ -258,22 +267,22 @@ class Crew:
             run.task.cancel()
 
     def _taken_out(
-        self, condition: Callable[[Job, float], bool], *, whole_lines: bool = False
-    ) -> list[Job]:
-        """Take out jobs that wait; `whole_lines`: with all that stand in line with or behind one.
+        self, condition: Callable[[Run], bool], *, whole_lines: bool = False
+    ) -> list[Run]:
+        """Take out what waits; `whole_lines`: with all that stand in line with or behind one.
 
         Whoever gives jobs back must not keep those of the same queue that come after them.
         """
         everyone = [*self._waiting, *(each for line in self._lines.values() for each in line)]
-        out = [job for job, at in everyone if condition(job, at)]
+        out = [run for run in everyone if condition(run)]
         if not out:
             return []
-        ids = {job.id for job in out}
+        ids = {run.job.id for run in out}
         if whole_lines:
-            queues = {job.queue_name for job in out} - {None}
-            out = [job for job, _ in everyone if job.id in ids or job.queue_name in queues]
-            ids = {job.id for job in out}
-        heads = [job for job, _ in self._waiting if job.id in ids]
+            queues = {run.job.queue_name for run in out} - {None}
+            out = [run for run in everyone if run.job.id in ids or run.job.queue_name in queues]
+            ids = {run.job.id for run in out}
+        heads = [run.job for run in self._waiting if run.job.id in ids]
         self._remove(ids)
         for job in heads:
             if job.queue_name is not None:
@@ -282,11 +291,13 @@ class Crew:
 
     def _remove(self, ids: Collection[int]) -> None:
         for each in (self._waiting, *self._lines.values()):
-            kept = [waiting for waiting in each if waiting[0].id not in ids]
+            kept = [run for run in each if run.job.id not in ids]
             each.clear()
             each.extend(kept)
         self._lined = sum(map(len, self._lines.values()))
 
-    def _give_back(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            self._recorder.record(Run(job, outcome=RELEASED))
+    def _record(self, runs: Iterable[Run], outcome: Outcome) -> None:
+        """Have it written that nothing else becomes of runs that did not begin."""
+        for run in runs:
+            run.outcome = outcome
+            self._recorder.record(run)

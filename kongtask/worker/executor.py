@@ -55,17 +55,19 @@ class Executor:
         self.cut_outcome: Callable[[Job], Outcome] | None = None
         """What becomes of jobs that are cancelled because patience has ended, once it has."""
 
-    def execute(self, run: Run) -> Coroutine[Any, Any, Outcome]:
-        """Run the job; when it was cut off, returns what `cut_outcome` says."""
-        return self._traced(run) if self._tracing.is_on else self._guarded(run)
+    def way(self) -> Callable[[Run], Coroutine[Any, Any, None]]:
+        """Return what runs a job just now: whether spans are made is asked once for many jobs.
 
-    async def _traced(self, run: Run) -> Outcome:
+        It leaves the outcome in the run; of one that was cut off, that of `cut_outcome`.
+        """
+        return self._traced if self._tracing.is_on else self._guarded
+
+    async def _traced(self, run: Run) -> None:
         with self._tracing.processing(
             run.job, worker_id=run.worker_id, now=self._clock.now()
         ) as span:
-            outcome = await self._guarded(run)
-            span.finish(outcome)
-        return outcome
+            await self._guarded(run)
+            span.finish(run.outcome)
 
     def is_cancellable(self, job: Job) -> bool:
         """Whether cancelling the asyncio task of a run ends its handler."""
@@ -76,7 +78,7 @@ class Executor:
         """End processes and let go of threads; one that runs a handler goes on by itself."""
         await self._calls.close()
 
-    async def _guarded(self, run: Run) -> Outcome:
+    async def _guarded(self, run: Run) -> None:
         job = run.job
         try:
             found = self._tasks.get(job.task_identifier)
@@ -85,18 +87,17 @@ class Executor:
             call, timeout = found
             payload, helpers = job.payload, Helpers(self._surroundings, run)
             if timeout is None:
-                result = await call(payload, helpers)
+                result = await call.handle(payload, helpers)
             else:
                 result = await _timed(call, payload, helpers, run, timeout)
             if run.reason is not None:
                 raise run.reason  # a thread ended although it was told to stop
             if type(payload) is list:
-                return await self._judged(job, payload, result)
+                run.outcome = await self._judged(job, payload, result)
         except asyncio.CancelledError as error:
-            return self._interrupted(job, run.reason or error)
+            run.outcome = self._interrupted(job, run.reason or error)
         except BaseException as error:
-            return failure(job, run.reason or _without_our_frames(error))
-        return SUCCESS
+            run.outcome = failure(job, run.reason or _without_our_frames(error))
 
     def _interrupted(self, job: Job, reason: BaseException) -> Outcome:
         if self.cut_outcome is None or isinstance(reason, JobCancelled | JobTimedOut | JobLost):
@@ -125,7 +126,7 @@ async def _timed(call: Call, payload: Any, helpers: Helpers, run: Run, timeout: 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     timer = loop.call_later(timeout.total_seconds(), told)
     try:
-        return await call(payload, helpers)
+        return await call.handle(payload, helpers)
     finally:
         timer.cancel()
 
