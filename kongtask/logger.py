@@ -77,7 +77,7 @@ class StandardLogger:
         >>> StandardLogger(logging.getLogger("kongtask.example")).is_on("error")
         True
         """
-        return self._logger.isEnabledFor(logging.getLevelNamesMapping()[level.upper()])
+        return self._logger.isEnabledFor(logging.getLevelName(level.upper()))
 
     def _log(self, level: int, message: str, meta: Meta | None) -> None:
         if not self._logger.isEnabledFor(level):

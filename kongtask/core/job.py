@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kongtask.core.unfrozen import unfrozen
+
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 """The scanner itself: five times as fast as json.loads for a short text."""
 
@@ -127,11 +129,4 @@ for _name in PUT.keys() - set(AT_ONCE):
     setattr(Job, _name, _Later(vars(Job)[_name]))
 
 
-class OpenJob(_Unread):
-    """A job whose fields can be set; the assignment of `__class__` makes it a `Job`.
-
-    That is how many are made: to pass the constructor of one that cannot be changed takes a third
-    of the time.
-    """
-
-    __slots__ = tuple(PUT)
+OpenJob = unfrozen(Job)

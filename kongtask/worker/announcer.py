@@ -18,6 +18,7 @@ from kongtask.core.event import (
     PoolErrorData,
     WorkerCreateData,
 )
+from kongtask.core.unfrozen import unfrozen
 from kongtask.core.wording import counted
 from kongtask.errors import StoreUnavailable
 from kongtask.postgres.life import Freed
@@ -32,6 +33,8 @@ _REASONS = {
     "silent": "it has not beaten for four times its recovery time, stopped or cut off",
     "stale": "a worker of Graphile's locked them more than four hours ago",
 }
+
+_OpenData = unfrozen(JobCompleteData)
 
 _EVENTS = {
     "success": (JOB_SUCCESS, JOB_COMPLETE),
@@ -97,9 +100,9 @@ class Announcer:
     def _tell(self, run: Run, lost: bool, names: Sequence[str]) -> None:
         if not run.worker_id or not names:
             return  # it was never started, or nobody listens
-        data = JobCompleteData(
-            worker_id=run.worker_id, job=run.job, error=run.outcome.error,
-            outcome=run.outcome, seconds=run.seconds, lost=lost,
-        )  # fmt: skip
+        data = _OpenData()
+        data.worker_id, data.job, data.seconds = run.worker_id, run.job, run.seconds
+        data.outcome, data.error, data.lost = run.outcome, run.outcome.error, lost
+        data.__class__ = JobCompleteData
         for event in names:
             self._events.emit(event, data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -61,6 +61,13 @@ async def test_it_does_not_matter_what_is_asked_first(
     read = {each.id: each for each in await WorkerUtils(pool).list_jobs("running")}
     for job in fetched:
         assert look(job) == look(read[job.id])
+
+
+async def test_it_cannot_be_changed(fetched: list[Job]) -> None:
+    for name in ("attempts", "priority"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(fetched[0], name, 0)
+    assert (fetched[0].attempts, fetched[0].priority) == (1, -3)
 
 
 async def test_a_name_that_no_job_has_is_told_as_ever(fetched: list[Job], pool: Pool) -> None:

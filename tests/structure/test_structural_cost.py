@@ -84,7 +84,7 @@ async def test_other_jobs_share_statements_as_well(counted: Counted, kind: str) 
 
 
 async def test_running_a_job_takes_few_calls(counted: Counted) -> None:
-    """44 to 46; a row read whole takes 12 more, a task for each job 68, and all make objects."""
+    """36; a row read whole takes 12 more, a task for each job 68, and all make objects."""
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -99,7 +99,7 @@ async def test_running_a_job_takes_few_calls(counted: Counted) -> None:
         finally:
             sys.setprofile(None)
     told(calls=calls / MANY)
-    assert calls / MANY <= 50
+    assert calls / MANY <= 40
 
 
 async def test_jobs_that_come_one_by_one_share_the_writing_of_outcomes(counted: Counted) -> None:

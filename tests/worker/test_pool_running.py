@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import threading
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -24,6 +25,8 @@ from kongtask import (
     run_task_list,
     run_task_list_once,
 )
+from kongtask.core.attempt import SUCCESS
+from kongtask.core.event import JobCompleteData
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
@@ -218,6 +221,18 @@ async def test_completion_is_told_when_the_database_has_it(pool: Pool) -> None:
     await add(pool, "t", [1])
     await run_task_list_once({"t": lambda *_: None}, pool, options(events=heard.bus))
     assert counts == [0]
+
+
+async def test_the_data_of_an_event_are_whole_and_cannot_be_changed(pool: Pool) -> None:
+    heard = Heard()
+    await add(pool, "t", [1])
+    await run_task_list_once({"t": lambda *_: None}, pool, options(events=heard.bus))
+    [data] = heard.data("job:complete")
+    assert data == JobCompleteData(
+        worker_id=data.worker_id, job=data.job, outcome=SUCCESS, seconds=data.seconds
+    )
+    with pytest.raises(FrozenInstanceError):
+        data.seconds = 0
 
 
 async def test_a_handler_adds_jobs_inside_its_own_transaction(pool: Pool) -> None:
