@@ -193,11 +193,14 @@ class _SpannedProcessing(_Spanned, Processing):
     def __enter__(self) -> Processing:
         with self._spans.harmless:
             context, links, related = _place(self._job, self._now)
-            attributes = span_attributes.processing(self._job, self._worker_id, self._now)
+            attributes = span_attributes.attempt(self._job)
             if related is not None:
                 attributes["kongtask.job.relation"] = related
             span = self._open(SpanKind.CONSUMER, attributes, context, links)
-            span.add_event("job:start")
+            if span.is_recording():
+                more = span_attributes.circumstances(self._job, self._worker_id, self._now)
+                span.set_attributes(more)
+                span.add_event("job:start")
         return self
 
     def finish(self, outcome: Outcome) -> None:
@@ -275,8 +278,8 @@ def _kept(context: SpanContext, spec: TaskSpec | None, count: int) -> TraceConte
 
 def _place(job: Job, now: datetime) -> tuple[Context, list[Link], Relation | None]:
     """Return where an attempt's span belongs: its context, its links and their relation."""
-    kept = TraceContext(job.traceparent, job.tracestate)
-    origin = kept.origin()
+    kept = ABSENT if job.traceparent is None else TraceContext(job.traceparent, job.tracestate)
+    origin = None if kept is ABSENT else kept.origin()
     adder = None if origin is None else _span_context(origin)
     links = [] if adder is None else [Link(adder)]
     if get_current_span().get_span_context().is_valid:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from kongtask.core.control import FailJob, JobCancelled, RetryJob, SnoozeJob, When
+from kongtask.core.control import FailJob, JobCancelled, RetryJob, SnoozeJob, When, checked
 from kongtask.core.job import Job
 from kongtask.core.redaction import without_passwords
 
@@ -67,18 +67,29 @@ def retry_delay(attempts: int) -> timedelta:
 
 def failure(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a run that raised."""
-    if isinstance(error, SnoozeJob):
-        return Outcome(kind="snoozed", message=str(error), when=error.when)
     message = without_passwords(error_text(error))
+    when = None
+    if isinstance(error, SnoozeJob | RetryJob):
+        when = _time_of(error)
+        if when is None:
+            name = type(error).__name__
+            message = f"{name} names no time, {name}.__init__ must call super().__init__(when)"
+    if isinstance(error, SnoozeJob) and when is not None:
+        return Outcome(kind="snoozed", message=message, when=when)
     if job.is_last_attempt or isinstance(error, FailJob | JobCancelled):
         return Outcome(kind="failed", error=error, message=message)
-    if isinstance(error, RetryJob):
-        delay = error.when if isinstance(error.when, timedelta) else None
-        return Outcome(
-            kind="retry", error=error, message=message, retry_delay=delay, when=error.when
-        )
-    delay = retry_delay(job.attempts)
-    return Outcome(kind="retry", error=error, message=message, retry_delay=delay)
+    delay = retry_delay(job.attempts) if when is None else None
+    if isinstance(when, timedelta):
+        delay = when
+    return Outcome(kind="retry", error=error, message=message, retry_delay=delay, when=when)
+
+
+def _time_of(error: SnoozeJob | RetryJob) -> When | None:
+    """Return the time that it names; None when a class of the user's left it out."""
+    try:
+        return checked(error.when)
+    except Exception:
+        return None
 
 
 def error_text(error: BaseException) -> str:

@@ -122,8 +122,8 @@ PUT: dict[str, Callable[[Job, object], None]] = {
 }
 """For each field, what puts its value into a job that was made without it."""
 
-AT_ONCE = ("id", "task_identifier", "payload_json", "queue_name", "attempts")
-"""The fields that every run needs."""
+AT_ONCE = ("id", "task_identifier", "payload_json", "queue_name", "attempts", "traceparent")
+"""The fields that every run needs, the last of them if it is traced."""
 
 for _name in PUT.keys() - set(AT_ONCE):
     setattr(Job, _name, _Later(vars(Job)[_name]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from kongtask.core.job import Job
@@ -52,20 +53,25 @@ def adding_many(tasks: Sequence[str]) -> Attributes:
     return attributes
 
 
-def processing(job: Job, worker_id: str, now: datetime) -> Attributes:
-    """Return what the span of an attempt says when it begins."""
-    attributes = _operation("process", "process", job.task_identifier)
-    attributes |= {
-        MESSAGE_ID: str(job.id),
+def attempt(job: Job) -> Attributes:
+    """Return what the span of an attempt begins with: what samplers may decide by."""
+    attributes = _processing(job.task_identifier).copy()
+    attributes[MESSAGE_ID] = str(job.id)
+    attributes["kongtask.job.attempt"] = job.attempts
+    if job.queue_name is not None:
+        attributes["kongtask.job.queue_name"] = shortened(job.queue_name)
+    return attributes
+
+
+def circumstances(job: Job, worker_id: str, now: datetime) -> Attributes:
+    """Return what the span of an attempt says besides, if it is kept."""
+    attributes: Attributes = {
         "messaging.client.id": shortened(worker_id),
-        "kongtask.job.attempt": job.attempts,
         "kongtask.job.max_attempts": job.max_attempts,
         "kongtask.job.priority": job.priority,
         "kongtask.job.wait_s": seconds(now - job.run_at),
         "kongtask.job.age_s": seconds(now - job.created_at),
     }
-    if job.queue_name is not None:
-        attributes["kongtask.job.queue_name"] = shortened(job.queue_name)
     if job.key is not None:
         attributes["kongtask.job.key"] = shortened(job.key)
     if job.flags:
@@ -83,6 +89,11 @@ def span_name(attributes: Attributes) -> str:
 def seconds(duration: timedelta) -> float:
     """Return the duration in seconds, never less than none: clocks differ."""
     return max(0.0, round(duration.total_seconds(), 3))
+
+
+@lru_cache(maxsize=256)
+def _processing(task: str) -> Attributes:
+    return _operation("process", "process", task)
 
 
 def _operation(name: str, kind: str, task: str | None) -> Attributes:

@@ -39,10 +39,11 @@ _COLUMNS = (
 )  # fmt: skip
 """The columns of fetch_jobs.sql and fetch_unqueued_jobs.sql, in their order."""
 
-_ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _ATTEMPTS, _TASK, _FLAGS = map(
+_ID, _PAYLOAD, _QUEUE, _PRIORITY, _RUN_AT, _ATTEMPTS, _TRACE, _TASK, _FLAGS = map(
     _COLUMNS.index,
-    ("id", "payload_json", "queue_name", "priority", "run_at", "attempts", "task_id", "flags_json"),
-)
+    ("id", "payload_json", "queue_name", "priority", "run_at", "attempts", "traceparent",
+     "task_id", "flags_json"),
+)  # fmt: skip
 _LATER = [
     (PUT[name], at)
     for at, name in enumerate(_COLUMNS)
@@ -118,6 +119,7 @@ class FetchedJobs(Sequence[Job]):
             job.queue_name = row[_QUEUE]
             job.task_identifier = task_names[row[_TASK]]
             job.attempts = row[_ATTEMPTS]
+            job.traceparent = row[_TRACE]
             job._fill = fill
             job._source = row
             job.__class__ = Job

@@ -14,7 +14,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
-from kongtask.core.attempt import CANCELLED, RELEASED, Outcome
+from kongtask.core.attempt import CANCELLED, RELEASED, Outcome, failure
 from kongtask.core.control import JobCancelled, JobLost
 from kongtask.core.event import JOB_LOST, JOB_START, JobStartData
 from kongtask.core.job import Job
@@ -89,11 +89,14 @@ class Crew:
     def add(self, jobs: Iterable[Job]) -> None:
         """Take jobs, in the order in which they should run."""
         now = self._options.clock.monotonic()
+        held = {run.job.id: run for run in self._everyone()}
         for job in jobs:
             going, queue_name = self._running.get(job.id), job.queue_name
             if going is not None:  # others freed it, and here it is again: one run at a time
                 self._lose(going)
                 going.successor = job
+            elif job.id in held:
+                self._renew(held[job.id], job, now)
             elif queue_name is None:
                 self._waiting.append(Run(job, now))
             elif queue_name in self._lines:
@@ -121,7 +124,7 @@ class Crew:
         if not job_ids:
             return
         for run in self.runs:
-            if run.job.id in job_ids and run.at <= asked_at:
+            if run.job.id in job_ids and run.fetched_at <= asked_at:
                 self._lose(run)
         self._taken_out(lambda run: run.job.id in job_ids and run.fetched_at <= asked_at)
         self._call()
@@ -216,14 +219,19 @@ class Crew:
                 told = JobStartData(worker_id=worker_id, job=run.job)
                 self._options.events.emit(JOB_START, told)
             coroutine, context = execute(run), copy_context()
-            waits_for = begun(coroutine, context)
-            if waits_for is not ENDED:
-                self._call()
-                await rest_of(coroutine, context, waits_for)
+            try:
+                waits_for = begun(coroutine, context)
+                if waits_for is not ENDED:
+                    self._call()
+                    await rest_of(coroutine, context, waits_for)
+            except Exception as error:  # nothing that should: no job is to stay in here for it
+                run.outcome = failure(run.job, error)
             now = monotonic()
             if not run.is_given_up:
                 del running[run.job.id]
                 self._end(run, now)
+                if run.is_lost:
+                    now = monotonic()  # whoever hears of it may have taken a while
             if not waiting or now > until or task.cancelling() or self._stopping:
                 return
 
@@ -273,28 +281,35 @@ class Crew:
 
         Whoever gives jobs back must not keep those of the same queue that come after them.
         """
-        everyone = [*self._waiting, *(each for line in self._lines.values() for each in line)]
-        out = [run for run in everyone if condition(run)]
-        if not out:
-            return []
-        ids = {run.job.id for run in out}
+        everyone = self._everyone()
+        out = {run for run in everyone if condition(run)}
         if whole_lines:
             queues = {run.job.queue_name for run in out} - {None}
-            out = [run for run in everyone if run.job.id in ids or run.job.queue_name in queues]
-            ids = {run.job.id for run in out}
-        heads = [run.job for run in self._waiting if run.job.id in ids]
-        self._remove(ids)
-        for job in heads:
-            if job.queue_name is not None:
-                self._advance(job.queue_name)
-        return out
-
-    def _remove(self, ids: Collection[int]) -> None:
+            out.update(run for run in everyone if run.job.queue_name in queues)
+        if not out:
+            return []
+        heads = [run.job.queue_name for run in self._waiting if run in out]
         for each in (self._waiting, *self._lines.values()):
-            kept = [run for run in each if run.job.id not in ids]
+            kept = [run for run in each if run not in out]
             each.clear()
             each.extend(kept)
         self._lined = sum(map(len, self._lines.values()))
+        for queue_name in heads:
+            if queue_name is not None:
+                self._advance(queue_name)
+        return [run for run in everyone if run in out]
+
+    def _everyone(self) -> list[Run]:
+        """All that waits, those that stand in line last."""
+        return [*self._waiting, *(run for line in self._lines.values() for run in line)]
+
+    def _renew(self, run: Run, job: Job, now: float) -> None:
+        """Have a job wait once that others freed, and that was fetched again while it waited."""
+        if run.job.queue_name == job.queue_name:
+            run.job, run.fetched_at = job, now
+        else:
+            self._taken_out(lambda each: each is run)
+            self.add([job])
 
     def _record(self, runs: Iterable[Run], outcome: Outcome) -> None:
         """Have it written that nothing else becomes of runs that did not begin."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from kongtask.core.attempt import ERROR_LIMIT, error_text, failure, retry_delay
+from kongtask.core.control import RetryJob, SnoozeJob, When
 from kongtask.core.job import Job
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -55,3 +57,51 @@ def test_the_last_attempt_fails_for_good(attempts: int, max_attempts: int, kind:
 )  # fmt: skip
 def test_the_text_of_an_error_is_its_message_or_its_class(error: BaseException, text: str) -> None:
     assert error_text(error) == text
+
+
+class Timeless(SnoozeJob):
+    def __init__(self) -> None:
+        self.args = ("later",)
+
+
+class Unheard(RetryJob):
+    def __init__(self) -> None:
+        self.when: Any = "tomorrow"
+
+
+class Raising(RetryJob):
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def when(self) -> Any:
+        raise RuntimeError
+
+    @when.setter
+    def when(self, _: object) -> None:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("error", [Timeless(), Unheard(), Raising()])
+@pytest.mark.parametrize("attempts, kind", [(1, "retry"), (25, "failed")])
+def test_a_wish_without_a_time_is_a_failure_that_says_so(
+    error: SnoozeJob | RetryJob, attempts: int, kind: str
+) -> None:
+    """Classes of the user's own that leave the constructor out."""
+    outcome = failure(a_job(attempts, 25), error)
+    name = type(error).__name__
+    assert outcome.kind == kind
+    assert (
+        outcome.message == f"{name} names no time, {name}.__init__ must call super().__init__(when)"
+    )
+    assert outcome.when is None
+    assert outcome.retry_delay == (retry_delay(1) if kind == "retry" else None)
+
+
+@pytest.mark.parametrize("when", [timedelta(hours=1), NOW], ids=["a delay", "a moment"])
+def test_a_time_that_is_named_is_kept(when: When) -> None:
+    job = a_job(1, 25)
+    snoozed, retried = failure(job, SnoozeJob(when)), failure(job, RetryJob(when, "the bank"))
+    assert (snoozed.kind, snoozed.when, snoozed.error) == ("snoozed", when, None)
+    assert (retried.kind, retried.when, retried.message) == ("retry", when, "the bank")
+    assert retried.retry_delay == (when if isinstance(when, timedelta) else None)

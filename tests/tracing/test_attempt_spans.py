@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from recorded_spans import Recorded
 from trace_jobs import DSN, NOW, SAMPLED, SPAN, TRACE, UNSAMPLED, a_job
@@ -314,6 +314,45 @@ class BrokenSampler(Sampler):
 
     def get_description(self) -> str:
         return "broken"
+
+
+class Choosy(Sampler):
+    """Notes what it may decide by, and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+
+    def should_sample(
+        self, parent_context: Any, trace_id: int, name: str, kind: Any = None,
+        attributes: Any = None, *_: Any, **__: Any,
+    ) -> SamplingResult:  # fmt: skip
+        self.seen.append((name, dict(attributes)))
+        return SamplingResult(Decision.DROP)
+
+    def get_description(self) -> str:
+        return "choosy"
+
+
+def test_a_sampler_decides_by_the_task_the_job_its_attempt_and_its_queue() -> None:
+    sampler = Choosy()
+    tracing = Tracing(DSN, tracer_provider=TracerProvider(sampler, shutdown_on_exit=False))
+    run(tracing, a_job(id=41872, queue_name="line"))
+    assert sampler.seen == [
+        (
+            "process mail",
+            {
+                "messaging.system": "kongtask",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": "mail",
+                "messaging.message.id": "41872",
+                "server.address": "db.example",
+                "server.port": 5433,
+                "kongtask.job.attempt": 1,
+                "kongtask.job.queue_name": "line",
+            },
+        )
+    ]
 
 
 def breaking(processor: SpanProcessor) -> TracerProvider:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
+import pytest
 from waiting import until
 from worker_words import JOBS, POOLS, Lines, add, assert_nothing_left, is_empty, options, rows
 
 from kongtask import EventBus, Helpers, WorkerUtils, events, run_task_list
 from kongtask.core.control import JobLost
+from kongtask.worker import dispatcher
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
@@ -163,6 +165,34 @@ async def test_a_job_that_was_unlocked_while_it_ran_never_runs_twice_at_once(poo
     assert log == ["begin 1", "lost", "end 1", "complete True", "begin 2", "end 2",
                    "complete False"]  # fmt: skip
     await assert_nothing_left(pool)
+
+
+async def test_jobs_that_were_unlocked_while_they_waited_and_fetched_again_run_once(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "look_ahead", lambda _: 5)
+    ran: list[tuple[int, int]] = []
+    go = asyncio.Event()
+
+    async def hold(payload: int, helpers: Helpers) -> None:
+        ran.append((payload, helpers.job.attempts))
+        await go.wait()
+
+    async def are_fetched_again() -> bool:
+        return [row["attempts"] for row in await rows(pool)] == [1, 2, 2]
+
+    ids = await add(pool, "hold", range(3))
+    fast = options(poll_interval=timedelta(milliseconds=20), concurrency=1)
+    async with await run_task_list({"hold": hold}, pool, fast) as workers:
+        await until(lambda: len(ran) == 1 and workers.waiting == 2)
+        await pool.execute(
+            f"update {JOBS} set locked_at = null, locked_by = null where id = any ($1)", ids[1:]
+        )
+        await until(are_fetched_again)
+        go.set()
+        await until(lambda: is_empty(pool))
+        assert workers.waiting == 0
+    assert ran == [(0, 1), (1, 2), (2, 2)]
 
 
 async def test_a_heartbeat_tells_of_jobs_that_were_unlocked(pool: Pool) -> None:
