@@ -27,7 +27,16 @@ SLOW = 0.002
 """Seconds that a fetch from the front takes before a trial is worth it."""
 
 EACH = 0.00005
-"""Seconds that each job which was found may take besides: 35 µs on a slow machine."""
+"""Seconds that each job which was found may take besides, at most: 35 µs on a slow machine."""
+
+ENOUGH = 200
+"""Jobs from which on a fetch tells how long each of them takes."""
+
+EACH_MORE = 1.25
+"""How much longer each may take than where it was quickest."""
+
+EACH_GROWS = 1.003
+"""How much more with each such fetch, so that a machine that became slower is learned again."""
 
 TRIAL_REST = 1.0
 """Seconds until the next trial after one that was no quicker."""
@@ -86,6 +95,7 @@ class FetchStart:
         self._back_due = 0.0
         self._last = 0.0
         self._front = 0.0
+        self._each = EACH
         self._quickest: float | None = None
         self._is_narrow = False
         self._is_trial = False
@@ -122,7 +132,7 @@ class FetchStart:
 
     def saw(self, jobs: Sequence[Job], *, begun: float, ended: float, is_full: bool) -> None:
         """Hear of the jobs, in order, that the fetch found."""
-        seconds = max(0.0, ended - begun - EACH * len(jobs))
+        seconds = max(0.0, ended - begun - self._of_jobs(len(jobs), ended - begun))
         if self._begin is _Begin.FRONT:
             if seconds >= SLOW:
                 self._remember(jobs)
@@ -134,6 +144,15 @@ class FetchStart:
             self._remember(jobs)
             self._saw_further(seconds, ended)
             self.next_look = None if is_full else min(self._due, self._back_due)
+
+    def _of_jobs(self, jobs: int, seconds: float) -> float:
+        """Return what of a fetch goes into its jobs, and learn from it.
+
+        That is less than half of the most on a fast machine, and a walk could hide in the rest.
+        """
+        if jobs >= ENOUGH:
+            self._each = min(EACH, self._each * EACH_GROWS, EACH_MORE * seconds / jobs)
+        return self._each * jobs
 
     def _remember(self, jobs: Sequence[Job]) -> None:
         self._places.update({job.priority: job.run_at for job in firsts(jobs)})

@@ -45,6 +45,7 @@ class Fetches:
     front: float = 0.001
     further: float = 0.001
     narrow: float = 0.001
+    each: float = EACH
     now: float = 1000.0
     start: FetchStart = field(default_factory=FetchStart)
     ranges: Sequence[Range] = FRONT
@@ -57,7 +58,7 @@ class Fetches:
         self.ranges = self.start.ranges(begun)
         where = self._where()
         took = {"front": self.front, "narrow": self.narrow}.get(where, self.further)
-        self.now += took + EACH * len(found)
+        self.now += took + self.each * len(found)
         self.start.saw(found, begun=begun, ended=self.now, is_full=is_full)
         return where
 
@@ -90,6 +91,25 @@ def test_fetches_begin_at_the_front() -> None:
 def test_many_jobs_may_take_long() -> None:
     fetches = Fetches()
     assert [fetches.one(1000, is_full=True) for _ in range(9)] == ["front"] * 9
+
+
+def test_a_walk_does_not_hide_behind_what_many_jobs_may_take() -> None:
+    fetches = Fetches(each=EACH / 3)
+    assert [fetches.one(1000, is_full=True) for _ in range(9)] == ["front"] * 9
+    fetches.front = 0.02
+    assert fetches.front + 1000 * fetches.each < 1000 * EACH
+    begun = [fetches.one(1000, is_full=True) for _ in range(40)]
+    assert begun[:3] == ["front", "front", "further"]
+    assert begun.count("front") == 2
+
+
+def test_a_machine_that_becomes_slower_is_learned_again() -> None:
+    fetches = Fetches(each=EACH / 4)
+    assert [fetches.one(1000) for _ in range(9)] == ["front"] * 9
+    fetches.each = EACH / 2
+    begun = [fetches.one(1000) for _ in range(400)]
+    assert 0 < begun[:200].count("further") < 20
+    assert begun[300:] == ["front"] * 100
 
 
 def test_one_fetch_that_took_long_by_chance_changes_nothing() -> None:
