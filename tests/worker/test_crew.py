@@ -140,7 +140,7 @@ async def test_a_job_that_was_lost_while_it_waited_is_told_although_it_runs_by_n
     [run] = crew.runs
     assert run.fetched_at <= asked_at <= run.at
     crew.lost({1}, asked_at)
-    await has_ended.wait()
+    await until(has_ended.is_set)
     await until(lambda: not crew.is_busy)
     assert run in records.forfeited
 
