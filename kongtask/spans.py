@@ -279,7 +279,7 @@ def _kept(context: SpanContext, spec: TaskSpec | None, count: int) -> TraceConte
 def _place(job: Job, now: datetime) -> tuple[Context, list[Link], Relation | None]:
     """Return where an attempt's span belongs: its context, its links and their relation."""
     kept = ABSENT if job.traceparent is None else TraceContext(job.traceparent, job.tracestate)
-    origin = None if kept is ABSENT else kept.origin()
+    origin = kept.origin()
     adder = None if origin is None else _span_context(origin)
     links = [] if adder is None else [Link(adder)]
     if get_current_span().get_span_context().is_valid:

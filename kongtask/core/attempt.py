@@ -68,28 +68,22 @@ def retry_delay(attempts: int) -> timedelta:
 def failure(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a run that raised."""
     message = without_passwords(error_text(error))
-    when = None
+    when: When | None = None
     if isinstance(error, SnoozeJob | RetryJob):
-        when = _time_of(error)
-        if when is None:
-            name = type(error).__name__
-            message = f"{name} names no time, {name}.__init__ must call super().__init__(when)"
+        try:
+            when = checked(error.when)
+        except Exception as problem:
+            message = (
+                f"{type(error).__name__} names no time: {error_text(problem)}. An __init__ of its "
+                "own must call super().__init__(when)"
+            )
     if isinstance(error, SnoozeJob) and when is not None:
         return Outcome(kind="snoozed", message=message, when=when)
     if job.is_last_attempt or isinstance(error, FailJob | JobCancelled):
         return Outcome(kind="failed", error=error, message=message)
-    delay = retry_delay(job.attempts) if when is None else None
-    if isinstance(when, timedelta):
-        delay = when
+    known = retry_delay(job.attempts) if when is None else when
+    delay = known if isinstance(known, timedelta) else None
     return Outcome(kind="retry", error=error, message=message, retry_delay=delay, when=when)
-
-
-def _time_of(error: SnoozeJob | RetryJob) -> When | None:
-    """Return the time that it names; None when a class of the user's left it out."""
-    try:
-        return checked(error.when)
-    except Exception:
-        return None
 
 
 def error_text(error: BaseException) -> str:

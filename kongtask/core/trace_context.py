@@ -64,7 +64,7 @@ class TraceContext:
 
     def origin(self) -> Origin | None:
         """Return the span that added the job, or None when the texts do not say."""
-        found = _TRACEPARENT.fullmatch(self.traceparent or "")
+        found = _TRACEPARENT.fullmatch(self.traceparent) if self.traceparent else None
         if found is None:
             return None
         version, trace_id, span_id, flags, more = found.groups()

@@ -121,12 +121,12 @@ class Recorder:
         self._writing = self._pending[:MOST_AT_ONCE]
         self._is_awaited = False
         del self._pending[:MOST_AT_ONCE]
-        left = len(self._writing)
         for kinds, write in _WRITES:
-            runs = [run for run in self._writing if run.outcome.kind in kinds] if left else []
+            runs = [run for run in self._writing if run.outcome.kind in kinds]
             if runs:
-                left -= len(runs)
                 await self._write(write, runs, retries)
+            if len(runs) == len(self._writing):
+                break  # as a rule all have succeeded
         self._writing = []
         self._written_at = self._clock.monotonic()
 
