@@ -12,6 +12,13 @@ from typing import Any, Protocol, TypeAlias
 
 Meta: TypeAlias = Mapping[str, Any]
 
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+
 _STRUCTLOGS_OWN = frozenset(
     {"self", "event", "exc_info", "stack_info", "level", "logger", "timestamp"}
 )
@@ -74,10 +81,17 @@ class StandardLogger:
     def is_on(self, level: str) -> bool:
         """Whether lines of a level, such as "info", go anywhere.
 
+        level: debug, info, warn or error, as the methods are named.
+
+        Raises ValueError for other levels.
+
         >>> StandardLogger(logging.getLogger("kongtask.example")).is_on("error")
         True
         """
-        return self._logger.isEnabledFor(logging.getLevelName(level.upper()))
+        number = _LEVELS.get(level)
+        if number is None:
+            raise ValueError(f"level must be one of {', '.join(_LEVELS)}, got {level!r}")
+        return self._logger.isEnabledFor(number)
 
     def _log(self, level: int, message: str, meta: Meta | None) -> None:
         if not self._logger.isEnabledFor(level):

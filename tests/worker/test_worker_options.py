@@ -56,6 +56,18 @@ def test_the_standard_logger_hands_lines_to_logging(caplog: pytest.LogCaptureFix
     assert caplog.records[3].exc_info[1] is error
 
 
+@pytest.mark.parametrize("given, levels", [("warning", ["warn", "error"]), ("debug", None)])
+def test_a_logger_tells_which_levels_go_anywhere(
+    given: str, levels: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = ["debug", "info", "warn", "error"]
+    with caplog.at_level(given.upper(), "kongtask"):
+        logger = StandardLogger()
+        assert [level for level in every if logger.is_on(level)] == (levels or every)
+        with pytest.raises(ValueError, match="one of debug, info, warn, error, got 'warning'"):
+            logger.is_on("warning")
+
+
 def test_a_scoped_logger_adds_its_facts_and_the_line_wins() -> None:
     lines = Lines()
     logger = ScopedLogger(lines, {"job": 1}).scope(part="x")
