@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from kongtask.core.attempt import Outcome
 
 _FAILURES = {"retry": "job:error", "failed": "job:failed"}
+_NOWHERE = Context()
 _log = logging.getLogger("kongtask.tracing")
 
 
@@ -133,8 +134,7 @@ class _Spanned:
     def _close(self) -> None:
         with self._spans.harmless:
             if self._token is not None:
-                detach(self._token)
-        with self._spans.harmless:
+                detach(self._token)  # it logs what fails, and raises nothing
             if self._span is not None:
                 self._span.end()
 
@@ -188,7 +188,8 @@ class _SpannedProcessing(_Spanned, Processing):
     def __init__(self, spans: Spans, job: Job, worker_id: str, now: datetime) -> None:
         super().__init__(spans)
         self._job, self._worker_id, self._now = job, worker_id, now
-        self._unsaid = True
+        self._unsaid: Span | None = None
+        """The span, until it says how the attempt ended; one that is not kept says nothing."""
 
     def __enter__(self) -> Processing:
         with self._spans.harmless:
@@ -198,22 +199,23 @@ class _SpannedProcessing(_Spanned, Processing):
                 attributes["kongtask.job.relation"] = related
             span = self._open(SpanKind.CONSUMER, attributes, context, links)
             if span.is_recording():
+                self._unsaid = span
                 more = span_attributes.circumstances(self._job, self._worker_id, self._now)
                 span.set_attributes(more)
                 span.add_event("job:start")
         return self
 
     def finish(self, outcome: Outcome) -> None:
-        with self._spans.harmless:
-            unsaid, self._unsaid = self._unsaid, False
-            if unsaid and self._span is not None and self._span.is_recording():
-                self._tell(self._span, outcome)
+        span, self._unsaid = self._unsaid, None
+        if span is not None:
+            with self._spans.harmless:
+                self._tell(span, outcome)
 
     def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
-        with self._spans.harmless:
-            unsaid, self._unsaid = self._unsaid, False
-            if unsaid and error is not None and self._span is not None:
-                self._tell_error(self._span, error)
+        span, self._unsaid = self._unsaid, None
+        if span is not None and error is not None:
+            with self._spans.harmless:
+                self._tell_error(span, error)
         self._close()
 
     def _tell(self, span: Span, outcome: Outcome) -> None:
@@ -282,13 +284,14 @@ def _place(job: Job, now: datetime) -> tuple[Context, list[Link], Relation | Non
     origin = kept.origin()
     adder = None if origin is None else _span_context(origin)
     links = [] if adder is None else [Link(adder)]
-    if get_current_span().get_span_context().is_valid:
-        return get_current(), links, "link" if links else None
+    around = get_current()
+    if around and get_current_span(around).get_span_context().is_valid:
+        return around, links, "link" if links else None
     if adder is None:
-        return Context(), links, None
+        return _NOWHERE, links, None
     if relation(job, kept.hint(), now) == "link":
-        return Context(), links, "link"
-    return set_span_in_context(NonRecordingSpan(adder), Context()), links, "child"
+        return _NOWHERE, links, "link"
+    return set_span_in_context(NonRecordingSpan(adder), _NOWHERE), links, "child"
 
 
 def _span_context(origin: Origin) -> SpanContext:
