@@ -10,6 +10,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from kongtask.core.job import Job
 from kongtask.core.new_job import WantedJob
@@ -63,7 +64,7 @@ def matched(wanted: Sequence[WantedJob], jobs: Sequence[Job]) -> list[Job | None
 def _row_json(job: WantedJob) -> str:
     options, run_at = job.spec, job.spec.run_at
     if options is DEFAULT_SPEC:
-        return f'{{"identifier": {json.dumps(job.task)}, "payload": {job.payload_json}}}'
+        return f"{_head(job.task)}{job.payload_json}}}"
     fields = {
         "identifier": job.task,
         "queue_name": options.queue_name,
@@ -74,6 +75,11 @@ def _row_json(job: WantedJob) -> str:
         "flags": None if options.flags is None else list(options.flags),
     }
     return json.dumps(fields)[:-1] + f', "payload": {job.payload_json}}}'
+
+
+@lru_cache(maxsize=256)
+def _head(task: str) -> str:
+    return f'{{"identifier": {json.dumps(task)}, "payload": '
 
 
 def _fingerprint(job: Job) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kongtask.core.task_spec import DEFAULT_SPEC, TaskSpec, check_job
 from kongtask.errors import InvalidJob, shown
@@ -16,7 +16,7 @@ from kongtask.errors import InvalidJob, shown
 NewJob = tuple[str, object, TaskSpec | None]
 """A task identifier, a payload and its options."""
 
-CHUNK_JOBS = 5_000
+CHUNK_JOBS = 1_000
 """How many jobs one statement adds."""
 
 CHUNK_CHARACTERS = 16_000_000
@@ -27,8 +27,7 @@ _good_tasks: set[str] = set()
 """Task identifiers that were checked before, so many at most: adding many jobs repeats few."""
 
 
-@dataclass(frozen=True, slots=True)
-class WantedJob:
+class WantedJob(NamedTuple):
     """A job that keeps the rules, and its place among those that are added together."""
 
     task: str

@@ -6,11 +6,18 @@ that never wait, and so these functions serve callers with and without an event 
 
 from __future__ import annotations
 
+import asyncio
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from itertools import chain
-from typing import Any, Protocol, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from kongtask.core.bulk import ONE_BY_ONE, by_mode, is_plain, matched, rows_json
 from kongtask.core.job import Job
@@ -27,6 +34,7 @@ RACES = 10
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Entered = TypeVar("Entered")
+Piece = TypeVar("Piece")
 
 
 class Sender(Protocol):
@@ -53,7 +61,10 @@ async def add_one(
 async def add_many(
     sender: Sender, tracing: Tracing, jobs: Iterable[NewJob], *, return_jobs: bool
 ) -> list[Job]:
-    """Add jobs chunk by chunk, all or none; return them in the order given, or an empty list."""
+    """Add jobs chunk by chunk, all or none; return them in the order given, or an empty list.
+
+    Where the jobs are a list, a chunk is made ready while the one before is on its way.
+    """
     chunks = wanted_chunks(jobs)
     first = next(chunks, None)
     if first is None:
@@ -61,18 +72,28 @@ async def add_many(
     kept: list[Job] = []
     ids = array("q")
     with tracing.adding([each.task for each in first], None) as adding:
-        todo = chain([first], chunks)
+        ready = Ahead(_ready(chain([first], chunks), return_jobs))
         del first  # so that it goes when it has been sent
         async with sender.all_or_none() as inside:
-            for chunk in todo:
-                if not return_jobs and is_plain(chunk):
-                    ids.extend(await _add_plain(inside, chunk, adding.context))
-                    continue
-                added = await _add_chunk(inside, chunk, adding.context)
+            for chunk, rows in ready:
+                with ready.meanwhile() if isinstance(jobs, list | tuple) else nullcontext():
+                    if rows is not None:
+                        ids.extend(await _add_plain(inside, chunk, rows, adding.context))
+                        continue
+                    added = await _add_chunk(inside, chunk, adding.context)
                 ids.extend(job.id for job in added)
                 kept += added if return_jobs else ()
         adding.added(ids)
         return kept
+
+
+def _ready(
+    chunks: Iterable[list[WantedJob]], return_jobs: bool
+) -> Iterator[tuple[list[WantedJob], str | None]]:
+    """Yield each chunk with its rows as JSON, if one plain statement takes all of it."""
+    for chunk in chunks:
+        is_short = not return_jobs and is_plain(chunk)
+        yield chunk, rows_json(chunk) if is_short else None
 
 
 @asynccontextmanager
@@ -122,8 +143,10 @@ async def _add_chunk(sender: Sender, chunk: list[WantedJob], context: TraceConte
     return [added[wanted.position] for wanted in chunk]
 
 
-async def _add_plain(sender: Sender, chunk: list[WantedJob], context: TraceContext) -> list[int]:
-    arguments = (rows_json(chunk), context.traceparent, context.tracestate)
+async def _add_plain(
+    sender: Sender, chunk: list[WantedJob], rows: str, context: TraceContext
+) -> list[int]:
+    arguments = (rows, context.traceparent, context.tracestate)
     return [row["id"] for row in await _fetch(sender, "add_jobs_plain", arguments, chunk)]
 
 
@@ -143,3 +166,46 @@ async def _fetch(
         return await sender.fetch(name, arguments)
     except InvalidJob as error:
         raise located(error, jobs) from error.__cause__
+
+
+class Ahead(Iterator[Piece], Generic[Piece]):
+    """Hands out pieces of work in order, and makes the next while one waits for the database.
+
+    They must not depend on which task or thread makes them.
+
+    >>> pieces = Ahead(iter("ab"))
+    >>> with pieces.meanwhile():  # no event loop turns here: nothing is made before it is asked
+    ...     next(pieces), next(pieces), next(pieces, None)
+    ('a', 'b', None)
+    """
+
+    def __init__(self, pieces: Iterator[Piece]) -> None:
+        self._pieces = pieces
+        self._made: list[Piece | Exception] = []
+
+    def __next__(self) -> Piece:
+        self._make()
+        made = self._made.pop()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Have the event loop, where one turns, make the next piece when the block has to wait."""
+        try:
+            handle = asyncio.get_running_loop().call_soon(self._make)
+        except RuntimeError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            handle.cancel()
+
+    def _make(self) -> None:
+        if not self._made:
+            try:
+                self._made.append(next(self._pieces))
+            except Exception as error:  # the end as well: whoever asks for the piece is told
+                self._made.append(error)

@@ -52,7 +52,6 @@ class Announcer:
         self._pool_id = pool_id
         self._worker_ids = tuple(worker_ids)
         self._events = options.events
-        self._wants = getattr(options.events, "wants", lambda event: True)
         self._logger = options.logger
         self._deaf = 0
 
@@ -67,7 +66,7 @@ class Announcer:
 
     def settled(self, runs: Sequence[Run], lost: bool) -> None:
         """Tell of runs whose outcomes are written, or were others' to write."""
-        wants = self._wants
+        wants = self._events.wants
         told = {kind: [each for each in names if wants(each)] for kind, names in _EVENTS.items()}
         if any(told.values()):
             for run in runs:

@@ -56,7 +56,7 @@ class Crew:
         self._is_calling = False
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wants = getattr(options.events, "wants", lambda event: True)
+        self._wants = options.events.wants
         self.finished = 0
         """How many jobs ended; who looks may set it back."""
 

@@ -142,7 +142,7 @@ _RULES: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
      _are(_is_cron_item)),
     ("logger", "an object with debug, info, warn and error",
      _has("debug", "info", "warn", "error")),
-    ("events", "an EventBus", _has("on", "emit", "settle")),
+    ("events", "an EventBus", lambda value: isinstance(value, EventBus)),
     ("worker_name", "text without NUL and lone surrogates", is_text),
     ("no_handle_signals", "True or False", _is_bool),
     ("listen", "True or False", _is_bool),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -15,22 +15,26 @@ from kongtask.core.new_job import NewJob, wanted_chunks
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
-JOBS = 4 * new_job.CHUNK_JOBS
+JOBS = 16 * new_job.CHUNK_JOBS
 
-BOUND = 18_000_000
-"""Bytes for the jobs of one statement; all of them at once would take twice as many."""
+BOUND = 3_000_000
+"""Bytes: twice what the jobs of two statements take, half of what all of them would at once."""
 
 
 def rows(count: int) -> Iterator[NewJob]:
     return (("import_row", {"row": n, "name": f"row {n}"}, None) for n in range(count))
 
 
-async def test_many_jobs_take_the_memory_of_one_statement(pool: Pool) -> None:
+@pytest.mark.parametrize("given", [iter, list])
+async def test_many_jobs_take_the_memory_of_few(
+    pool: Pool, given: Callable[[Iterator[NewJob]], Iterable[NewJob]]
+) -> None:
     utils = WorkerUtils(pool)
     await utils.add_jobs(rows(10))
+    jobs = given(rows(JOBS))
     tracemalloc.start()
     try:
-        kept = await utils.add_jobs(rows(JOBS), return_jobs=False)
+        kept = await utils.add_jobs(jobs, return_jobs=False)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

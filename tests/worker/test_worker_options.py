@@ -31,6 +31,18 @@ def test_flags_given_as_one_text_are_refused() -> None:
         WorkerPoolOptions(forbidden_flags="heavy")
 
 
+def test_a_bus_that_only_looks_like_one_is_refused() -> None:
+    """What it would raise, or not know, would end workers with jobs in their hands."""
+
+    class Bus:
+        def on(self, *_: Any) -> None: ...
+
+        emit = settle = on
+
+    with pytest.raises(ConfigurationError, match=r"^events must be an EventBus, got <"):
+        WorkerPoolOptions(events=Bus())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "changed",
     [{}, {"concurrency": 10_000}, {"drain_timeout": timedelta(0)}, {"schema": 'odd "name"'},
