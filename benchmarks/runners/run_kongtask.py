@@ -37,10 +37,10 @@ class KongTask:
         await self.close()
 
     async def add_many(self, payloads: list[dict[str, Any]], queues: list[str | None]) -> None:
-        jobs = (
+        jobs = [
             ("bench", payload, TaskSpec(queue_name=queue) if queue else None)
             for payload, queue in zip(payloads, queues, strict=True)
-        )
+        ]
         await self._utils.add_jobs(jobs, return_jobs=False)
 
     async def add_one(self, payload: dict[str, Any]) -> None:
