@@ -174,14 +174,19 @@ async def test_an_idle_pool_sends_less_than_one_statement_a_second(counted: Coun
 
 
 async def test_jobs_that_ran_leave_nothing_in_memory(counted: Counted) -> None:
-    """One object kept for each job would be 20,000 blocks; what is kept does not grow."""
+    """One object kept for each job would be 20,000 blocks; what is kept does not grow.
+
+    Once or twice something may: asyncpg keeps the memory of up to 2,000 rows for later ones.
+    """
     async with counted.pool() as pool, await run_task_list(TASKS, pool, options(10)):
         await run_through(counted, pool, MANY)  # now fetches are as large as they get
-        before = blocks()
-        await run_through(counted, pool, MANY)
-        kept = blocks() - before
-    told(blocks=kept)
-    assert kept < MANY / 20
+        kept = []
+        for _ in range(3):
+            before = blocks()
+            await run_through(counted, pool, MANY)
+            kept.append(blocks() - before)
+    told(blocks=min(kept))
+    assert min(kept) < MANY / 20
 
 
 async def run_through(counted: Counted, pool: asyncpg.Pool[Any], count: int) -> None:
