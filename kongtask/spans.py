@@ -209,7 +209,8 @@ class _SpannedProcessing(_Spanned, Processing):
         span, self._unsaid = self._unsaid, None
         if span is not None:
             with self._spans.harmless:
-                self._tell(span, outcome)
+                if span.is_recording():  # a handler may have ended it
+                    self._tell(span, outcome)
 
     def __exit__(self, kind: object, error: BaseException | None, frames: object) -> None:
         span, self._unsaid = self._unsaid, None

@@ -1,7 +1,7 @@
 """A job that is to be added, checked, before any database knows of it.
 
 It refuses to hold more of a long iterable than one chunk: whoever sends the jobs asks for the next
-chunk when the one before has gone.
+when there is use for it.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ async def add_many(
 ) -> list[Job]:
     """Add jobs chunk by chunk, all or none; return them in the order given, or an empty list.
 
-    Where the jobs are a list, a chunk is made ready while the one before is on its way.
+    Where the jobs are a list or a tuple, a chunk is made ready while the one before is on its way.
     """
     chunks = wanted_chunks(jobs)
     first = next(chunks, None)
@@ -72,7 +72,7 @@ async def add_many(
     kept: list[Job] = []
     ids = array("q")
     with tracing.adding([each.task for each in first], None) as adding:
-        ready = Ahead(_ready(chain([first], chunks), return_jobs))
+        ready = _Ahead(_ready(chain([first], chunks), return_jobs))
         del first  # so that it goes when it has been sent
         async with sender.all_or_none() as inside:
             for chunk, rows in ready:
@@ -92,8 +92,7 @@ def _ready(
 ) -> Iterator[tuple[list[WantedJob], str | None]]:
     """Yield each chunk with its rows as JSON, if one plain statement takes all of it."""
     for chunk in chunks:
-        is_short = not return_jobs and is_plain(chunk)
-        yield chunk, rows_json(chunk) if is_short else None
+        yield chunk, None if return_jobs or not is_plain(chunk) else rows_json(chunk)
 
 
 @asynccontextmanager
@@ -168,12 +167,12 @@ async def _fetch(
         raise located(error, jobs) from error.__cause__
 
 
-class Ahead(Iterator[Piece], Generic[Piece]):
+class _Ahead(Iterator[Piece], Generic[Piece]):
     """Hands out pieces of work in order, and makes the next while one waits for the database.
 
     They must not depend on which task or thread makes them.
 
-    >>> pieces = Ahead(iter("ab"))
+    >>> pieces = _Ahead(iter("ab"))
     >>> with pieces.meanwhile():  # no event loop turns here: nothing is made before it is asked
     ...     next(pieces), next(pieces), next(pieces, None)
     ('a', 'b', None)
@@ -194,14 +193,15 @@ class Ahead(Iterator[Piece], Generic[Piece]):
     def meanwhile(self) -> Iterator[None]:
         """Have the event loop, where one turns, make the next piece when the block has to wait."""
         try:
-            handle = asyncio.get_running_loop().call_soon(self._make)
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            yield
-            return
+            loop = None
+        handle = None if loop is None else loop.call_soon(self._make)
         try:
             yield
         finally:
-            handle.cancel()
+            if handle is not None:
+                handle.cancel()
 
     def _make(self) -> None:
         if not self._made:

@@ -272,6 +272,17 @@ def test_the_first_word_on_an_outcome_counts(
     assert not caplog.records
 
 
+def test_nothing_is_said_on_a_span_that_the_handler_ended(
+    tracing: Tracing, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tracing.processing(a_job(), worker_id="w", now=NOW) as attempt:
+        get_current_span().end()
+        attempt.finish(SUCCESS)
+
+    assert event_names(recorded.one("process mail")) == ["job:start"]
+    assert [each.message for each in caplog.records] == ["Calling end() on an ended span."]
+
+
 async def test_attempts_that_run_at_once_do_not_mix(tracing: Tracing, recorded: Recorded) -> None:
     everybody = asyncio.Barrier(3)
 
